@@ -1,0 +1,110 @@
+/* The options of one boot: the profile's, under those staged at declaration, under those of the call. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/lab/engine_internal.h"
+#include "journal/journal.h"
+#include "proto/mem.h"
+
+#define DEFAULT_WAIT_MS 60000u
+
+static void add_packed(struct pv_buf *out, const Pv__VmSpec *spec)
+{
+	size_t len;
+
+	if (spec == NULL)
+		return;
+	len = pv__vm_spec__get_packed_size(spec);
+	pv_buf_reserve(out, len);
+	pv__vm_spec__pack(spec, out->data + out->len);
+	out->len += len;
+	out->data[out->len] = 0;
+}
+
+/* Encoded messages one behind the other decode as their merger: the last scalar wins, lists are joined. */
+static Pv__VmSpec *merge(const struct pv_profile *profile, const Pv__VmSpec *staged, const Pv__VmSpec *now)
+{
+	Pv__VmSpec base = PV__VM_SPEC__INIT;
+	struct pv_buf bytes = { 0 };
+	Pv__VmSpec *merged;
+
+	base.has_memory_bytes = 1;
+	base.memory_bytes = profile->memory_bytes;
+	base.has_cpus = 1;
+	base.cpus = profile->cpus;
+	base.kernel_cmdline = profile->cmdline;
+	base.has_wait_ms = 1;
+	base.wait_ms = DEFAULT_WAIT_MS;
+	base.has_template_ = 1;
+	base.template_ = 1;
+	add_packed(&bytes, &base);
+	add_packed(&bytes, staged);
+	add_packed(&bytes, now);
+	merged = pv__vm_spec__unpack(NULL, bytes.len, bytes.data);
+	pv_buf_free(&bytes);
+	PV_ASSERT(merged != NULL);
+	return merged;
+}
+
+/* Of several files with one path the last stays. */
+static void drop_replaced_files(Pv__VmSpec *spec)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < spec->n_files; i++) {
+		bool replaced = false;
+
+		for (size_t j = i + 1; j < spec->n_files && !replaced; j++)
+			replaced = strcmp(spec->files[i]->path, spec->files[j]->path) == 0;
+		if (replaced)
+			pv__boot_file__free_unpacked(spec->files[i], NULL);
+		else
+			spec->files[kept++] = spec->files[i];
+	}
+	spec->n_files = kept;
+}
+
+static enum pv_err read_back(struct pv_engine *engine, Pv__BootFile *file, struct pv_errmsg *msg)
+{
+	Pv__Payload *content = file->content;
+	void *data;
+	size_t len;
+	enum pv_err err;
+
+	if (content == NULL || content->kind_case != PV__PAYLOAD__KIND_BLOB)
+		return PV_OK;
+	err = pv_journal_blob_get(engine->config.journal, content->blob->sha256.data, &data, &len, msg);
+	if (err != PV_OK)
+		return pv_err_wrap(msg, err, "content of the boot file %s", file->path);
+	pv__blob__free_unpacked(content->blob, NULL);
+	content->kind_case = PV__PAYLOAD__KIND_DATA;
+	content->data.data = data;
+	content->data.len = len;
+	return PV_OK;
+}
+
+enum pv_err pv_engine_resolve_boot(struct pv_engine *engine, uint32_t vm, const Pv__VmSpec *now, Pv__VmSpec **out,
+                                   struct pv_errmsg *msg)
+{
+	const struct pv_profile *profile;
+	struct pv_vm_view view;
+	Pv__VmSpec *spec;
+
+	if (!pv_state_vm(engine->state, vm, &view))
+		return pv_err_set(msg, PV_ERR_NOENT, "the VM is gone: its scope has ended");
+	profile = pv_engine_profile(engine, view.profile);
+	if (profile == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "unknown profile \"%s\"", view.profile);
+	spec = merge(profile, view.spec, now);
+	drop_replaced_files(spec);
+	for (size_t i = 0; i < spec->n_files; i++) {
+		enum pv_err err = read_back(engine, spec->files[i], msg);
+
+		if (err != PV_OK) {
+			pv__vm_spec__free_unpacked(spec, NULL);
+			return err;
+		}
+	}
+	*out = spec;
+	return PV_OK;
+}

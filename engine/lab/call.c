@@ -1,0 +1,240 @@
+/* Calls: an intent is appended, committed, carried out; its outcome is appended, applied, delivered, committed, settled. */
+#include <stdlib.h>
+
+#include "engine/lab/engine_internal.h"
+#include "journal/journal.h"
+#include "proto/mem.h"
+
+/* Deep copies by way of the encoding, so that nothing has to be kept in step with the messages. */
+static Pv__CallStarted *copy_intent(const Pv__CallStarted *call)
+{
+	size_t len = pv__call_started__get_packed_size(call);
+	uint8_t *bytes = pv_xmalloc(len);
+	Pv__CallStarted *copy;
+
+	pv__call_started__pack(call, bytes);
+	copy = pv__call_started__unpack(NULL, len, bytes);
+	free(bytes);
+	PV_ASSERT(copy != NULL);
+	return copy;
+}
+
+static Pv__CallEnded *copy_outcome(const Pv__CallEnded *call)
+{
+	size_t len = pv__call_ended__get_packed_size(call);
+	uint8_t *bytes = pv_xmalloc(len);
+	Pv__CallEnded *copy;
+
+	pv__call_ended__pack(call, bytes);
+	copy = pv__call_ended__unpack(NULL, len, bytes);
+	free(bytes);
+	PV_ASSERT(copy != NULL);
+	return copy;
+}
+
+static void free_call(struct pv_call *call)
+{
+	if (call->intent != NULL)
+		pv__call_started__free_unpacked(call->intent, NULL);
+	if (call->outcome != NULL)
+		pv__call_ended__free_unpacked(call->outcome, NULL);
+	free(call->site_source);
+	free(call);
+}
+
+static void deliver(void *arg)
+{
+	struct pv_call *call = arg;
+
+	if (call->cb != NULL) {
+		pv_engine_call_cb *cb = call->cb;
+
+		call->cb = NULL;
+		cb(call->arg, call->outcome);
+	}
+}
+
+/* Remembers a call whose intent was appended. */
+static void add_call(struct pv_engine *engine, const Pv__Event *event, pv_engine_call_cb *cb, void *arg)
+{
+	const Pv__CallStarted *started = event->call_started;
+	struct pv_call *call = PV_NEW(struct pv_call);
+
+	call->id = started->id;
+	call->file = event->file;
+	call->task = event->task;
+	if (event->site != NULL && event->site->source != NULL) {
+		call->site_source = pv_xstrdup(event->site->source);
+		call->site_line = event->site->line;
+	}
+	call->started_mono_ns = event->mono_ns;
+	call->intent = copy_intent(started);
+	call->cb = cb;
+	call->arg = arg;
+	call->deliver = (struct pv_deferred){ .run = deliver, .arg = call };
+	HASH_ADD(hh, engine->calls, id, sizeof(call->id), call);
+	TAILQ_INSERT_TAIL(&engine->intents, call, link);
+}
+
+enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
+                           struct pv_errmsg *msg)
+{
+	Pv__CallStarted *started = proposal->call_started;
+	Pv__VmSpec *resolved = NULL, *given = NULL;
+	enum pv_err err;
+
+	PV_ASSERT(proposal->body_case == PV__EVENT__BODY_CALL_STARTED);
+	if (started->op_case == PV__CALL_STARTED__OP_BOOT) {
+		given = started->boot->spec;
+		err = pv_engine_resolve_boot(engine, started->vm, given, &resolved, msg);
+		if (err != PV_OK)
+			return err;
+		started->boot->spec = resolved;
+	}
+	err = pv_engine_propose(engine, proposal, msg);
+	if (err == PV_OK)
+		add_call(engine, proposal, cb, arg);
+	if (resolved != NULL) {
+		started->boot->spec = given;
+		pv__vm_spec__free_unpacked(resolved, NULL);
+	}
+	return err;
+}
+
+void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
+{
+	struct pv_call *call;
+
+	HASH_FIND(hh, engine->calls, &id, sizeof(id), call);
+	if (call == NULL)
+		return;
+	call->cb = NULL;
+	if (call->outcome != NULL)
+		return;
+	if (call->intent != NULL)
+		call->canceled = true;
+	else
+		engine->driver->cancel(engine->driver_self, id);
+}
+
+/* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
+static void end_canceled(struct pv_engine *engine, struct pv_call *call)
+{
+	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
+	Pv__CallError error = PV__CALL_ERROR__INIT;
+
+	error.has_kind = 1;
+	error.kind = PV__ERROR_KIND__ERROR_KIND_CANCELED;
+	error.message = "cancelled before it began";
+	ended.id = call->id;
+	ended.outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
+	ended.error = &error;
+	pv_engine_call_done(engine, &ended);
+}
+
+void pv_engine_start_intents(struct pv_engine *engine)
+{
+	struct pv_call_list batch = TAILQ_HEAD_INITIALIZER(batch);
+	struct pv_call *call;
+
+	TAILQ_CONCAT(&batch, &engine->intents, link);
+	while ((call = TAILQ_FIRST(&batch)) != NULL) {
+		Pv__CallStarted *intent = call->intent;
+
+		TAILQ_REMOVE(&batch, call, link);
+		call->intent = NULL;
+		if (call->canceled)
+			end_canceled(engine, call);
+		else
+			engine->driver->start(engine->driver_self, intent);
+		pv__call_started__free_unpacked(intent, NULL);
+	}
+}
+
+void pv_engine_call_done(struct pv_engine *engine, const Pv__CallEnded *ended)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__Site site = PV__SITE__INIT;
+	struct pv_errmsg msg;
+	struct pv_call *call;
+
+	HASH_FIND(hh, engine->calls, &ended->id, sizeof(ended->id), call);
+	if (call == NULL || call->outcome != NULL)
+		PV_BUG("call %llu ended %s", (unsigned long long)ended->id,
+		       call == NULL ? "without having been started" : "twice");
+	call->outcome = copy_outcome(ended);
+	call->outcome->has_id = 1;
+	call->outcome->has_duration_ns = 1;
+	call->outcome->duration_ns = pv_engine_mono_ns(engine) - call->started_mono_ns;
+
+	event.has_file = call->file != 0;
+	event.file = call->file;
+	event.has_task = call->task != 0;
+	event.task = call->task;
+	if (call->site_source != NULL) {
+		site.source = call->site_source;
+		site.has_line = 1;
+		site.line = call->site_line;
+		event.site = &site;
+	}
+	event.body_case = PV__EVENT__BODY_CALL_ENDED;
+	event.call_ended = call->outcome;
+	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed)
+		PV_BUG("the outcome of call %llu was refused: %s", (unsigned long long)ended->id, msg.text);
+	TAILQ_INSERT_TAIL(&engine->outcomes, call, link);
+	pv_engine_defer(engine, &call->deliver);
+}
+
+void pv_engine_settle_outcomes(struct pv_engine *engine)
+{
+	struct pv_call_list batch = TAILQ_HEAD_INITIALIZER(batch);
+	struct pv_call_list kept = TAILQ_HEAD_INITIALIZER(kept);
+	struct pv_call *call;
+
+	TAILQ_CONCAT(&batch, &engine->outcomes, link);
+	while ((call = TAILQ_FIRST(&batch)) != NULL) {
+		TAILQ_REMOVE(&batch, call, link);
+		if (call->deliver.queued) {
+			/* committed by a nested turn before it was delivered */
+			TAILQ_INSERT_TAIL(&kept, call, link);
+			continue;
+		}
+		engine->driver->settle(engine->driver_self, call->id);
+		HASH_DELETE(hh, engine->calls, call);
+		free_call(call);
+	}
+	TAILQ_CONCAT(&engine->outcomes, &kept, link);
+}
+
+void pv_engine_vm_changed(struct pv_engine *engine, uint32_t vm, Pv__VmChange change, const char *reason)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__VmChanged changed = PV__VM_CHANGED__INIT;
+	struct pv_errmsg msg;
+	struct pv_vm_view view;
+
+	if (pv_state_vm(engine->state, vm, &view)) {
+		event.has_file = 1;
+		event.file = view.file;
+	}
+	changed.has_vm = 1;
+	changed.vm = vm;
+	changed.has_change = 1;
+	changed.change = change;
+	changed.reason = (char *)reason;
+	event.body_case = PV__EVENT__BODY_VM_CHANGED;
+	event.vm_changed = &changed;
+	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed)
+		PV_BUG("a change of VM %u was refused: %s", vm, msg.text);
+}
+
+void pv_engine_drop_calls(struct pv_engine *engine)
+{
+	struct pv_call *call, *next;
+
+	HASH_ITER (hh, engine->calls, call, next) {
+		pv_engine_undefer(engine, &call->deliver);
+		HASH_DELETE(hh, engine->calls, call);
+		free_call(call);
+	}
+}

@@ -1,0 +1,19 @@
+/* The driver for real VMs: carries out calls by vmctl's machines and guest operations. */
+#ifndef PV_LAB_DRIVER_QEMU_H
+#define PV_LAB_DRIVER_QEMU_H
+
+#include "engine/lab/engine.h"
+#include "proto/err.h"
+
+struct pv_driver_qemu_config {
+	const char *run_dir;    /* VM directories go to <run_dir>/vms/<id>-<name>/ */
+	const char *socket_dir; /* existing, mode 0700, short; its sockets are removed with the VMs */
+	const char *cache_dir;  /* merged initrds */
+	const char *agent;      /* static provium-agent */
+	const char *accel;      /* "auto", "kvm", "tcg", or NULL: the profile's */
+};
+
+/* Makes the driver and hands it to `engine`. Strings are copied. */
+void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qemu_config *config);
+
+#endif

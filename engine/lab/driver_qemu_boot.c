@@ -1,0 +1,336 @@
+/* Booting: image, accelerator, QEMU, until the agent answers; and what a machine tells from then on. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/lab/driver_qemu_internal.h"
+#include "proto/mem.h"
+#include "vmctl/accel.h"
+#include "vmctl/image.h"
+
+static const struct pv_machine_handler machine_handler;
+
+/* ---- what is needed before QEMU can start ---- */
+
+static void random_bytes(void *out, size_t len)
+{
+	if (getrandom(out, len, 0) != (ssize_t)len)
+		PV_BUG("getrandom: %s", strerror(errno));
+}
+
+static void make_uuid(char out[37])
+{
+	uint8_t b[16];
+
+	random_bytes(b, sizeof(b));
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); /* version 4, RFC 4122 */
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+	         b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+static enum pv_err make_dir(const char *path, struct pv_errmsg *msg)
+{
+	if (mkdir(path, 0700) == 0 || errno == EEXIST)
+		return PV_OK;
+	return pv_err_sys(msg, PV_ERR_IO, errno, "cannot create the directory %s", path);
+}
+
+static enum pv_err make_dirs(struct qemu_vm *vm, struct pv_errmsg *msg)
+{
+	char *vms = pv_xasprintf("%s/vms", vm->driver->run_dir);
+	enum pv_err err = make_dir(vms, msg);
+
+	free(vms);
+	if (err == PV_OK)
+		err = make_dir(vm->dir, msg);
+	if (err == PV_OK)
+		err = make_dir(vm->socket_dir, msg);
+	return err;
+}
+
+/* KVM or TCG: the command line's word, else the profile's. */
+static enum pv_err choose_accel(struct qemu_vm *vm, const struct pv_profile *profile, struct pv_errmsg *msg)
+{
+	struct qemu_driver *driver = vm->driver;
+	const char *wish = driver->accel != NULL ? driver->accel : profile->accel;
+	struct pv_errmsg why = { 0 };
+
+	vm->kvm_optional = strcmp(wish, "auto") == 0;
+	vm->kvm = strcmp(wish, "tcg") != 0;
+	if (!vm->kvm || pv_accel_kvm_works(&why))
+		return PV_OK;
+	if (!vm->kvm_optional)
+		return pv_err_set(msg, PV_ERR_UNSUPPORTED,
+		                  "accelerator \"kvm\" is demanded but does not work here: %s; use \"auto\" or \"tcg\"",
+		                  why.text);
+	vm->kvm = false;
+	if (!driver->told_no_kvm)
+		pv_engine_notice(driver->engine, "KVM does not work here (%s): VMs run under TCG, slower", why.text);
+	driver->told_no_kvm = true;
+	return PV_OK;
+}
+
+/* The initrd of this boot: profile's with the agent, plus the files of the boot opts. The caller frees *path. */
+static enum pv_err prepare_initrd(struct qemu_vm *vm, const struct pv_profile *profile, char **path,
+                                  struct pv_errmsg *msg)
+{
+	struct pv_image_spec spec = {
+		.initrd = profile->initrd,
+		.inject_agent = profile->inject_agent,
+		.agent = vm->driver->agent,
+		.overlay = profile->agent_overlay,
+		.modules = profile->modules,
+		.cache_dir = vm->driver->cache_dir,
+	};
+	struct pv_image_file *files;
+	uint8_t sha256[32];
+	char *base;
+	enum pv_err err = pv_image_prepare(&spec, &base, sha256, msg);
+
+	if (err != PV_OK)
+		return err;
+	if (vm->spec->n_files == 0) {
+		*path = base;
+		return PV_OK;
+	}
+	files = pv_xcalloc(vm->spec->n_files, sizeof(*files));
+	for (size_t i = 0; i < vm->spec->n_files; i++) {
+		const Pv__BootFile *file = vm->spec->files[i];
+
+		files[i] = (struct pv_image_file){ .path = file->path, .mode = file->has_mode ? file->mode : 0644 };
+		if (file->content != NULL && file->content->kind_case == PV__PAYLOAD__KIND_DATA) {
+			files[i].data = file->content->data.data;
+			files[i].len = file->content->data.len;
+		}
+	}
+	*path = pv_xasprintf("%s/initrd", vm->dir);
+	err = pv_image_with_files(base, files, vm->spec->n_files, *path, msg);
+	free(files);
+	free(base);
+	if (err != PV_OK)
+		free(*path);
+	return err;
+}
+
+/* ---- start ---- */
+
+static void fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t entropy[32])
+{
+	struct timespec now;
+
+	pva__hello__init(hello);
+	hello->hostname = vm->name;
+	hello->has_realtime_ns = 1;
+	if (vm->spec->has_initial_time_ns) {
+		hello->realtime_ns = vm->spec->initial_time_ns;
+	} else {
+		clock_gettime(CLOCK_REALTIME, &now);
+		hello->realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	}
+	random_bytes(entropy, 32);
+	hello->has_entropy = 1;
+	hello->entropy.data = entropy;
+	hello->entropy.len = 32;
+}
+
+static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
+{
+	struct pv_vm_view view;
+	const struct pv_profile *profile;
+	struct pv_machine_config config = { 0 };
+	uint8_t entropy[32];
+	Pva__Hello hello;
+	char *initrd = NULL, *cmdline = NULL;
+	enum pv_err err;
+
+	PV_ASSERT(pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view));
+	profile = pv_engine_profile(vm->driver->engine, view.profile);
+	PV_ASSERT(profile != NULL);
+	err = make_dirs(vm, msg);
+	if (err == PV_OK)
+		err = prepare_initrd(vm, profile, &initrd, msg);
+	if (err == PV_OK)
+		err = pv_image_cmdline(vm->spec->kernel_cmdline, profile->inject_agent, &cmdline, msg);
+	if (err == PV_OK) {
+		make_uuid(vm->uuid);
+		config = (struct pv_machine_config){
+			.name = vm->name,
+			.dir = vm->dir,
+			.socket_dir = vm->socket_dir,
+			.qemu = profile->qemu,
+			.machine = profile->machine,
+			.kvm = vm->kvm,
+			.memory_bytes = vm->spec->memory_bytes,
+			.cpus = vm->spec->cpus,
+			.kernel = profile->kernel,
+			.initrd = initrd,
+			.cmdline = cmdline,
+			.uuid = vm->uuid,
+			.has_rng_seed = vm->spec->has_rng_seed,
+			.rng_seed = vm->spec->rng_seed,
+			.boot_deadline_ms = vm->spec->wait_ms,
+		};
+		fill_hello(vm, &hello, entropy);
+		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &machine_handler, vm,
+		                       &vm->machine, msg);
+	}
+	free(initrd);
+	free(cmdline);
+	return err;
+}
+
+void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
+{
+	struct qemu_vm *vm = call->vm;
+	struct pv_vm_view view;
+	struct pv_errmsg msg = { 0 };
+	enum pv_err err;
+	size_t len = pv__vm_spec__get_packed_size(boot->spec);
+	uint8_t *bytes = pv_xmalloc(len);
+
+	pv__vm_spec__pack(boot->spec, bytes);
+	vm->spec = pv__vm_spec__unpack(NULL, len, bytes);
+	free(bytes);
+	vm->boot = call;
+	PV_ASSERT(pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view));
+	err = choose_accel(vm, pv_engine_profile(vm->driver->engine, view.profile), &msg);
+	if (err == PV_OK)
+		err = start_machine(vm, &msg);
+	if (err != PV_OK) {
+		rmdir(vm->socket_dir);
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "%s", msg.text);
+	}
+}
+
+/* ---- what the machine tells ---- */
+
+static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
+{
+	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
+	Pv__BootResult result = PV__BOOT_RESULT__INIT;
+
+	result.accel = (char *)(vm->kvm ? "kvm" : "tcg");
+	result.has_from_template = 1;
+	result.from_template = 0;
+	result.has_qemu_pid = 1;
+	result.qemu_pid = (uint32_t)pv_machine_pid(vm->machine);
+	result.has_qemu_start_ticks = 1;
+	result.qemu_start_ticks = pv_machine_start_ticks(vm->machine);
+	result.uuid = vm->uuid;
+	result.agent_version = hello->agent_version;
+	result.kernel_release = hello->kernel_release;
+	result.boot_id = hello->boot_id;
+	result.has_memory_bytes = 1;
+	result.memory_bytes = vm->spec->memory_bytes;
+	result.has_cpus = 1;
+	result.cpus = vm->spec->cpus;
+	ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
+	ended.boot = &result;
+	qemu_call_report(vm->boot, &ended);
+}
+
+static bool reset_in_flight(const struct qemu_vm *vm)
+{
+	const struct qemu_call *call;
+
+	TAILQ_FOREACH (call, &vm->calls, link)
+		if (!call->reported && call->kind == PV__CALL_STARTED__OP_RESET)
+			return true;
+	return false;
+}
+
+static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
+{
+	struct qemu_vm *vm = arg;
+
+	if (vm->boot != NULL)
+		report_boot(vm, hello);
+	else if (again && !reset_in_flight(vm))
+		pv_engine_vm_changed(vm->driver->engine, vm->id, PV__VM_CHANGE__VM_CHANGE_REBOOTED,
+		                     "the guest rebooted");
+}
+
+/* The guest has forgotten what it was doing. */
+static void on_reset(void *arg)
+{
+	struct qemu_vm *vm = arg;
+	struct qemu_call *call;
+
+	TAILQ_FOREACH (call, &vm->calls, link) {
+		if (call->op == NULL)
+			continue;
+		pv_guest_op_settle(call->op);
+		call->op = NULL;
+		if (!call->reported)
+			qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, 0, "the guest was reset meanwhile");
+	}
+}
+
+/* Was the machine's end the outcome of a lifecycle call? Then the state follows from that. */
+static bool lifecycle_open(const struct qemu_vm *vm)
+{
+	struct pv_vm_view view;
+
+	return pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view) && view.in_flight != PV_VM_OP_NONE;
+}
+
+static void end_unasked(struct qemu_vm *vm, Pv__VmChange change, const char *reason)
+{
+	bool told = lifecycle_open(vm);
+
+	/* Guest operations fail without a word on the state: the change that follows tells it. */
+	if (told) {
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, reason, NULL);
+		return;
+	}
+	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, reason, NULL);
+	pv_engine_vm_changed(vm->driver->engine, vm->id, change, reason);
+}
+
+static void on_powered_off(void *arg)
+{
+	end_unasked(arg, PV__VM_CHANGE__VM_CHANGE_POWERED_OFF, "the guest powered itself off");
+}
+
+/* KVM broke down under a guest that was booting: TCG takes over if it may. True if it did. */
+static bool retry_under_tcg(struct qemu_vm *vm)
+{
+	struct qemu_call *boot = vm->boot;
+	struct pv_errmsg msg = { 0 };
+
+	if (boot == NULL || !vm->kvm || !vm->kvm_optional)
+		return false;
+	pv_engine_notice(vm->driver->engine, "KVM failed under VM %s (KVM internal error): trying again under TCG",
+	                 vm->name);
+	pv_machine_destroy(vm->machine);
+	vm->machine = NULL;
+	vm->kvm = false;
+	if (start_machine(vm, &msg) == PV_OK)
+		return true;
+	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg.text, NULL);
+	return true;
+}
+
+static void on_failed(void *arg, enum pv_err err, const struct pv_errmsg *msg, bool kvm_failure)
+{
+	struct qemu_vm *vm = arg;
+	struct pv_errmsg text = *msg;
+
+	(void)err;
+	if (kvm_failure && retry_under_tcg(vm))
+		return;
+	end_unasked(vm, PV__VM_CHANGE__VM_CHANGE_LOST, text.text);
+}
+
+static const struct pv_machine_handler machine_handler = {
+	.ready = on_ready,
+	.reset = on_reset,
+	.powered_off = on_powered_off,
+	.failed = on_failed,
+};

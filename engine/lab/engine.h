@@ -1,0 +1,120 @@
+/* The engine of a run: decide, append, apply, act, in one loop and one thread.
+ *
+ *   proposal --decide--> event --append--> journal --commit--> apply is visible to nobody outside before, effects start after
+ *
+ * Everything that changes the lab goes through pv_engine_propose() (done at once) or pv_engine_call() (an intent now, an
+ * outcome later). Both append to the journal's open transaction and fold the event into the state. One turn of the engine is
+ *
+ *   1. run what was deferred (Lua tasks go on)      3. start the effects of committed intents
+ *   2. commit                                       4. wait for the world: libevent, once
+ *
+ * Nothing runs inside a libevent callback but bookkeeping: callbacks defer. So a turn may be nested (a Lua call that cannot
+ * yield turns the engine until its outcome is there).
+ *
+ * A journal that cannot be written ends the run: proposals and calls then fail with that error, and
+ * pv_engine_failed() tells.
+ */
+#ifndef PV_LAB_ENGINE_H
+#define PV_LAB_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "engine/core/state.h"
+#include "engine/lab/driver.h"
+#include "engine/lab/profile.h"
+#include "proto/err.h"
+#include "proto/journal.pb-c.h"
+
+struct event_base;
+struct pv_engine;
+struct pv_journal;
+
+struct pv_engine_config {
+	struct event_base *base;
+	struct pv_journal *journal;        /* open for appending; stays the caller's */
+	const struct pv_profile *profiles; /* stay the caller's, and outlive the engine */
+	size_t n_profiles;
+	uint64_t seed;
+	void (*notice)(void *arg, const char *line); /* one line for the user; may be NULL */
+	void *notice_arg;
+};
+
+struct pv_engine *pv_engine_create(const struct pv_engine_config *config);
+/* Destroys the driver (which ends all VMs) and the engine. Open calls are dropped without callback. */
+void pv_engine_destroy(struct pv_engine *engine);
+
+/* The driver; set once, before the first call. Owned by the engine from then on. */
+void pv_engine_set_driver(struct pv_engine *engine, const struct pv_driver_ops *ops, void *self);
+
+const struct pv_state *pv_engine_state(const struct pv_engine *engine);
+struct event_base *pv_engine_base(const struct pv_engine *engine);
+struct pv_journal *pv_engine_journal(const struct pv_engine *engine);
+uint64_t pv_engine_seed(const struct pv_engine *engine);
+/* CLOCK_MONOTONIC since the run started, ns. */
+uint64_t pv_engine_mono_ns(const struct pv_engine *engine);
+/* NULL if there is no such profile. */
+const struct pv_profile *pv_engine_profile(const struct pv_engine *engine, const char *name);
+
+/* ---- changing the lab ---- */
+
+/* Decides, appends and applies `proposal`: ids are filled in, times are set. The event stays the caller's. Refusals
+ * are those of pv_decide(); PV_ERR_IO, PV_ERR_NOSPACE if the journal failed. */
+enum pv_err pv_engine_propose(struct pv_engine *engine, Pv__Event *proposal, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Told the outcome of a call, from a turn of the engine, after it was applied. Payloads are inline. `ended` dies with the callback. */
+typedef void pv_engine_call_cb(void *arg, const Pv__CallEnded *ended);
+
+/* Decides and appends the intent `proposal` (call_started; payloads inline); after the commit the driver starts it. The id is in
+ * proposal->call_started->id. A BootCall's spec holds the options of this boot alone on entry: the engine resolves it with the VM's
+ * staged ones and the profile. Refusals as for propose; then nothing was started and `cb` is not called. */
+enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
+                           struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Drops the callback of an open call and asks the driver to end it. Unknown ids are ignored (it is done already). */
+void pv_engine_cancel(struct pv_engine *engine, uint64_t call);
+
+/* Ends a scope: shuts down the VMs that close with `lab` (concurrently; failures become notices), then proposes LabClosed, then calls
+ * `cb`, from a turn. Fails like propose if the lab is unknown. */
+enum pv_err pv_engine_close_scope(struct pv_engine *engine, uint32_t file, uint32_t lab, void (*cb)(void *arg),
+                                  void *arg, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* The last `max` bytes of console of each VM of `file` that is up, each under a line "== <vm> ==", appended to `out`. */
+void pv_engine_console_excerpt(struct pv_engine *engine, uint32_t file, size_t max, struct pv_buf *out);
+
+/* ---- turns ---- */
+
+/* Work for the next turn. The struct belongs to the caller and must stay until it has run or was taken back. */
+struct pv_deferred {
+	void (*run)(void *arg);
+	void *arg;
+	bool queued; /* these are the engine's */
+	uint64_t turn;
+	TAILQ_ENTRY(pv_deferred) link;
+};
+
+/* Queues `deferred` behind what is queued; a second time is a no-op. */
+void pv_engine_defer(struct pv_engine *engine, struct pv_deferred *deferred);
+void pv_engine_undefer(struct pv_engine *engine, struct pv_deferred *deferred);
+
+/* One turn. Waits for the world only if nothing is deferred. Must not be called from a libevent callback. */
+void pv_engine_turn(struct pv_engine *engine);
+
+/* Non-NULL once the journal could not be written: the reason. */
+const struct pv_errmsg *pv_engine_failed(const struct pv_engine *engine);
+
+/* ---- listening ---- */
+
+/* Called for each event after it was applied (it may not be committed yet), in order. The event dies with the callback; payloads
+ * above 1 KiB are in their stored form. A listener must not propose. */
+struct pv_engine_listener {
+	void (*event)(void *arg, uint64_t seq, const Pv__Event *event);
+	void *arg;
+	TAILQ_ENTRY(pv_engine_listener) link;
+};
+void pv_engine_listen(struct pv_engine *engine, struct pv_engine_listener *listener);
+void pv_engine_unlisten(struct pv_engine *engine, struct pv_engine_listener *listener);
+
+#endif

@@ -1,0 +1,70 @@
+/* Decide, append, apply: the way of every event into the journal and the state. */
+#include <time.h>
+
+#include "engine/lab/engine_internal.h"
+#include "journal/journal.h"
+
+static uint64_t wall_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+enum pv_err pv_engine_fail(struct pv_engine *engine, enum pv_err err, const struct pv_errmsg *msg)
+{
+	if (!engine->has_failed) {
+		engine->has_failed = true;
+		engine->failure = *msg;
+		pv_err_wrap(&engine->failure, err, "the journal cannot be written, the run cannot go on");
+	}
+	return err;
+}
+
+enum pv_err pv_engine_record(struct pv_engine *engine, Pv__Event *event, struct pv_errmsg *msg)
+{
+	struct pv_seal seal = { 0 };
+	struct pv_engine_listener *listener, *next;
+	struct pv_errmsg reason = { 0 };
+	uint64_t seq = 0;
+	enum pv_err err;
+
+	if (engine->has_failed) {
+		if (msg != NULL)
+			*msg = engine->failure;
+		return PV_ERR_IO;
+	}
+	event->has_wall_ns = 1;
+	event->wall_ns = wall_ns();
+	event->has_mono_ns = 1;
+	event->mono_ns = pv_engine_mono_ns(engine);
+
+	err = pv_seal_event(engine, event, &seal, &reason);
+	if (err == PV_OK)
+		err = pv_journal_append(engine->config.journal, event, &seq, &reason);
+	if (err != PV_OK) {
+		pv_seal_undo(&seal);
+		if (msg != NULL)
+			*msg = reason;
+		return pv_engine_fail(engine, err, &reason);
+	}
+	engine->dirty = true;
+	if (pv_state_apply(engine->state, event, &reason) != PV_OK)
+		PV_BUG("event %llu was decided but does not apply: %s", (unsigned long long)seq, reason.text);
+	for (listener = TAILQ_FIRST(&engine->listeners); listener != NULL; listener = next) {
+		next = TAILQ_NEXT(listener, link);
+		listener->event(listener->arg, seq, event);
+	}
+	pv_seal_undo(&seal);
+	return PV_OK;
+}
+
+enum pv_err pv_engine_propose(struct pv_engine *engine, Pv__Event *proposal, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_decide(engine->state, proposal, msg);
+
+	if (err != PV_OK)
+		return err;
+	return pv_engine_record(engine, proposal, msg);
+}
