@@ -55,6 +55,13 @@ __attribute__((target("sse4.2"))) static uint32_t crc_by_sse42(uint32_t crc, con
 }
 #endif
 
+uint32_t pv_crc32c_by_table(uint32_t crc, const void *data, size_t len)
+{
+	if (table[0][1] == 0)
+		build_table();
+	return ~crc_by_table(~crc, data, len);
+}
+
 static uint32_t (*choose(void))(uint32_t, const uint8_t *, size_t)
 {
 #if defined(__x86_64__)

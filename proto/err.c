@@ -48,25 +48,19 @@ enum pv_err pv_err_sys(struct pv_errmsg *msg, enum pv_err err, int sys_errno, co
 
 enum pv_err pv_err_wrap(struct pv_errmsg *msg, enum pv_err err, const char *fmt, ...)
 {
-	char inner[PV_ERRMSG_MAX];
+	struct pv_errmsg inner, outer;
 	va_list ap;
 	size_t len;
 
 	if (msg == NULL)
 		return err;
-	memcpy(inner, msg->text, sizeof(inner));
+	inner = *msg;
 	va_start(ap, fmt);
-	vsnprintf(msg->text, sizeof(msg->text), fmt, ap);
+	vsnprintf(outer.text, sizeof(outer.text), fmt, ap); /* the arguments may point into msg */
 	va_end(ap);
+	*msg = outer;
 	len = strlen(msg->text);
-	if (len + 2 < sizeof(msg->text)) {
-		size_t room = sizeof(msg->text) - len - 3;
-
-		memcpy(msg->text + len, ": ", 2);
-		inner[sizeof(inner) - 1] = '\0';
-		memcpy(msg->text + len + 2, inner, strnlen(inner, room) + 1);
-		msg->text[sizeof(msg->text) - 1] = '\0';
-	}
+	snprintf(msg->text + len, sizeof(msg->text) - len, ": %s", inner.text);
 	return err;
 }
 

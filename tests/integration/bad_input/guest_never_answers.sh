@@ -1,0 +1,9 @@
+# A guest that boots but has no agent: the boot deadline ends it, with the console's tail.
+. "$(dirname "$0")/../../lib/harness.sh"
+profile 'inject_agent = false'
+printf 'provium:vm("a", "default", { wait = "8s" }):boot()\n' >a.test.lua
+expect 1 "$provium" run .
+says out "a.test.lua:1: vm:boot:"
+says out "8"
+says out "Linux version"
+passed

@@ -1,0 +1,91 @@
+# Functions for tests that run the provium binary as a user would. Source it; the test's own lines follow.
+#
+# PV_TEST_BIN is the directory of the binaries; XDG_DATA_HOME has the built default guest. Each test gets a directory of its own,
+# $work, as current directory and as home of all runs, which is removed when the test passes.
+# shellcheck shell=sh
+
+set -eu
+
+: "${PV_TEST_BIN:?run me by ctest, or: sh tools/dev test NAME}"
+name=$(basename "$0" .sh)
+work=$(mktemp -d "${TMPDIR:-/tmp}/provium-test-$name.XXXXXX")
+provium=$PV_TEST_BIN/provium
+export XDG_STATE_HOME="$work/state" XDG_CACHE_HOME="${XDG_CACHE_HOME:-$work/cache}" XDG_RUNTIME_DIR="$work/rt"
+mkdir -p "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR"
+chmod 700 "$XDG_RUNTIME_DIR"
+cd "$work"
+
+fail() {
+	printf 'FAILED: %s\n' "$*" >&2
+	for log in out err; do
+		[ ! -s "$work/$log" ] || { printf -- '---- %s\n' "$log"; cat "$work/$log"; } >&2
+	done
+	printf -- '---- kept: %s\n' "$work" >&2
+	trap - EXIT
+	exit 1
+}
+
+# Whatever line of a test fails without a word of its own.
+trap '[ $? = 0 ] || fail "a command of the test failed"' EXIT
+
+skip() {
+	printf 'SKIPPED: %s\n' "$*"
+	trap - EXIT
+	rm -rf "$work"
+	exit 77
+}
+
+# profile LINE...: writes provium.toml with the default guest as profile "default"; LINEs are added to it, or replace its lines with the same key.
+profile() {
+	"$provium" guest info --toml >profile.toml
+	for line in "$@"; do
+		key=${line%% *}
+		grep -v "^$key " profile.toml >rest.toml || true
+		printf '%s\n' "$line" >>rest.toml
+		mv rest.toml profile.toml
+	done
+	mv profile.toml provium.toml
+}
+
+# expect CODE COMMAND...: runs it, its output in ./out and ./err, and wants that exit code.
+expect() {
+	wanted=$1
+	shift
+	code=0
+	"$@" >out 2>err || code=$?
+	[ "$code" = "$wanted" ] || fail "exit code $code, $wanted wanted, of: $*"
+}
+
+# says FILE TEXT: FILE contains TEXT (plain).
+says() {
+	grep -qF -- "$2" "$1" || fail "$1 does not say: $2"
+}
+
+never_says() {
+	! grep -qF -- "$2" "$1" || fail "$1 says: $2"
+}
+
+# Nothing of this test is left: no process that names $work, no socket; and every journal is whole, ended in order and folds to the state it states.
+nothing_left() {
+	left=$(pgrep -f -- "$work" | grep -vx $$ || true)
+	[ -z "$left" ] || fail "processes left: $(ps -o pid=,args= -p "$(echo "$left" | tr '\n' ',' | sed 's/,$//')")"
+	left=$(find "$work" -type s)
+	[ -z "$left" ] || fail "sockets left: $left"
+	for journal in $(find "$work" -name journal.mdb); do
+		"$provium" audit "$(dirname "$journal")" >audit.out 2>&1 || fail "audit of $journal: $(cat audit.out)"
+	done
+}
+
+passed() {
+	nothing_left
+	trap - EXIT
+	cd /
+	rm -rf "$work"
+	exit 0
+}
+
+# empty_initrd PATH: a cpio archive with nothing in it but its trailer.
+empty_initrd() {
+	printf '070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08XTRAILER!!!\0\0\0\0' \
+		0 0 0 0 1 0 0 0 0 0 0 11 0 >"$1"
+}
