@@ -1,0 +1,224 @@
+/* What the files of this room share. Not for other rooms.
+ *
+ *   journal.c     create, open, close          append.c      append, commit, sync
+ *   env.c         the LMDB environment         cursor.c      reading
+ *   meta.c        the meta table               verify.c      the walk over the hash chain
+ *   record.c      the bytes of a record        verify_dir.c  the same in a child process
+ *   lock.c        the run's lock               blob*.c       large payloads
+ *   synced.c      the way back after the machine died
+ */
+#ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
+#define PV_JOURNAL_JOURNAL_INTERNAL_H
+
+#include <lmdb.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "journal/journal.h"
+
+#define PV_JOURNAL_FORMAT 1 /* of the tables and of records; the meta table and every record name it */
+
+#define PV_JOURNAL_FILE      "journal.mdb"
+#define PV_JOURNAL_LMDB_LOCK "journal.mdb-lock"
+#define PV_JOURNAL_SYNCED    "journal.synced"
+#define PV_JOURNAL_LOCK      "run.lock"
+#define PV_JOURNAL_BLOBS     "blobs"
+
+/* Address space, not memory; on disk the file has the size of what it holds. */
+#define PV_JOURNAL_MAP_BYTES        (UINT64_C(64) << 30)
+#define PV_JOURNAL_MEMORY_MAP_BYTES (UINT64_C(4) << 30)
+
+/* ---- record.c: the bytes ----
+ *
+ *   0  u8       format
+ *   1  u32 LE   CRC-32C of everything behind it
+ *   5  32 bytes SHA-256 of the previous record; in the first record: of the meta record
+ *  37  ...      packed Pv__Event
+ */
+#define PV_RECORD_CRC_AT   1
+#define PV_RECORD_PREV_AT  5
+#define PV_RECORD_EVENT_AT 37
+
+#define PV_EVENT_MAX_BYTES (16u << 20) /* larger payloads are blobs */
+#define EXIT_FAILURE_LMDB  90          /* exit status of a verifying child in which LMDB gave up */
+
+void pv_put_le32(uint8_t *at, uint32_t value);
+uint32_t pv_get_le32(const uint8_t *at);
+void pv_put_le64(uint8_t *at, uint64_t value);
+uint64_t pv_get_le64(const uint8_t *at);
+void pv_put_be64(uint8_t *at, uint64_t value);
+uint64_t pv_get_be64(const uint8_t *at);
+
+void pv_sha256(const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
+
+/* Fills in the head of a record whose event is already in place, and moves `chain` from the previous record's hash to this
+ * one's. `len` counts the whole record. */
+void pv_record_seal(uint8_t *record, size_t len, uint8_t chain[PV_SHA256_BYTES]);
+
+/* NULL if the record is whole, else what is wrong with it ("its checksum does not match"). */
+const char *pv_record_fault(const uint8_t *record, size_t len);
+
+/* ---- the handle ---- */
+
+#define PV_BLOBS_UNSYNCED_MAX 256 /* beyond that, one syncfs() instead of an fsync for each */
+
+struct pv_memory_blob;
+
+struct pv_journal {
+	LIST_ENTRY(pv_journal) link; /* in the list of all that this process has open (env.c) */
+	unsigned process_generation; /* an environment must not be used behind a fork (env.c) */
+
+	char *dir;   /* NULL: in memory */
+	int dir_fd;  /* -1: in memory */
+	int lock_fd; /* run.lock, locked; -1 for readers and in memory */
+	dev_t dev;   /* of journal.mdb */
+	ino_t ino;
+	bool writable;
+	enum pv_durability durability;
+	unsigned cursors; /* open ones */
+
+	MDB_env *env;
+	MDB_dbi events;
+	MDB_dbi meta;
+	uint8_t genesis[PV_SHA256_BYTES]; /* hash of the meta record: what the first record carries as previous */
+
+	/* writer: the open transaction, NULL between a commit and the next append */
+	MDB_txn *txn;
+	MDB_cursor *append_cursor; /* dies with txn */
+	uint64_t last_seq;
+	uint64_t committed_seq;
+	uint64_t commits; /* successful ones; cursors in memory look at it */
+	uint8_t chain[PV_SHA256_BYTES];
+
+	/* writer: after the first failure, what every later append and commit returns */
+	enum pv_err failed;
+	struct pv_errmsg failure;
+
+	/* writer, batch durability: synced.c */
+	int synced_fd;
+	uint64_t synced_counter;
+	uint64_t synced_commits; /* value of `commits` at the last sync */
+	MDB_txn *pin;            /* keeps LMDB from reusing pages of the last synced state */
+	bool rolled_back;
+	uint8_t *tail; /* while opening: records to be appended again */
+	size_t tail_len;
+	size_t tail_size;
+
+	/* reader: a transaction for looking up the last number, reset between uses */
+	MDB_txn *peek;
+
+	/* blobs */
+	int blobs_fd; /* -1 until used, or in memory */
+	uint64_t blob_counter;
+	size_t unsynced_count;
+	uint8_t unsynced[PV_BLOBS_UNSYNCED_MAX][PV_SHA256_BYTES];
+	struct pv_memory_blob *memory_blobs[256]; /* by first byte of the hash */
+};
+
+/* "<dir>", or "memory" */
+const char *pv_journal_name(const struct pv_journal *journal);
+
+/* What creating and opening can be told beyond the public functions; tests use it. */
+struct pv_journal_options {
+	enum pv_durability durability;
+	uint64_t map_bytes;
+	bool expendable; /* in the child of pv_journal_verify_dir: LMDB's assertions end the process quietly */
+};
+
+enum pv_err pv_journal_create_with(const char *dir, const struct pv_journal_options *options, struct pv_journal **out,
+                                   struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_journal_open_read_with(const char *dir, const struct pv_journal_options *options,
+                                      struct pv_journal **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- env.c ---- */
+
+/* Opens the environment at `path` into journal->env and enters `journal` in the list of open ones. */
+enum pv_err pv_journal_env_open(struct pv_journal *journal, const char *path, unsigned flags,
+                                const struct pv_journal_options *options, struct pv_errmsg *msg) PV_MUST_CHECK;
+void pv_journal_env_close(struct pv_journal *journal);
+
+/* PV_ERR_STATE if this process has the journal file (device, inode) open already: LMDB forbids a second time. */
+enum pv_err pv_journal_check_not_open(const char *dir, dev_t dev, ino_t ino, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* True if this process has that journal file open for appending. */
+bool pv_journal_is_own_writer(dev_t dev, ino_t ino);
+
+/* Aborts if `journal` was opened before a fork and this is the child. */
+void pv_journal_assert_own(const struct pv_journal *journal);
+
+/* Looks at the file before LMDB does, for LMDB takes an empty one for new and any other for its own:
+ * PV_ERR_NOENT, PV_ERR_FOREIGN, PV_ERR_CORRUPT (cut off in its first pages), PV_ERR_STATE (open already). */
+enum pv_err pv_journal_check_file(const char *dir, int dir_fd, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- lmdb_error.c ---- */
+
+/* Writes "<fmt>: <why>; <what to do>" for LMDB's or the system's code `rc`, and gives its class. */
+enum pv_err pv_lmdb_fail(struct pv_errmsg *msg, const struct pv_journal *journal, int rc, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same for a failed system call on a file of the journal. */
+enum pv_err pv_file_fail(struct pv_errmsg *msg, int sys_errno, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+enum pv_err pv_out_of_memory(struct pv_errmsg *msg, const char *doing);
+
+/* ---- meta.c ---- */
+
+/* Makes the tables and the meta record, in a transaction of its own. Sets events, meta, genesis. */
+enum pv_err pv_journal_meta_create(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Finds them: PV_ERR_FOREIGN, PV_ERR_VERSION, PV_ERR_CORRUPT. */
+enum pv_err pv_journal_meta_load(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- lock.c ---- */
+
+/* Takes DIR/run.lock for as long as *fd is open: PV_ERR_BUSY names the holder. *created: the file was not there before. */
+enum pv_err pv_run_lock_take(const char *dir, int dir_fd, int *fd, bool *created, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- append.c ---- */
+
+/* Drops the open transaction and remembers the failure: `doing` and the code `rc` of LMDB or the system. Every later append,
+ * commit and sync returns it. */
+enum pv_err pv_journal_poison(struct pv_journal *journal, int rc, const char *doing, struct pv_errmsg *msg);
+
+/* Appends the bytes of a record that followed the present last one. PV_ERR_CORRUPT if it does not. */
+enum pv_err pv_journal_append_record(struct pv_journal *journal, const uint8_t *record, size_t len,
+                                     struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- cursor.c ---- */
+
+/* The number of the last record in `txn`, 0 if none, and its bytes (may be NULL). An LMDB code. */
+int pv_journal_last_in(const struct pv_journal *journal, MDB_txn *txn, uint64_t *seq, MDB_val *record);
+
+/* ---- synced.c ---- */
+
+/* Before the environment is opened for appending: if the machine died since the last sync, goes back to what was synced. Sets
+ * journal->rolled_back if events were lost, else journal->tail. */
+enum pv_err pv_journal_synced_recover(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* When it is open: appends journal->tail again and commits it. */
+enum pv_err pv_journal_synced_restore_tail(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Behind opening for appending with batch durability: syncs what is there and keeps it safe from then on. With the other
+ * durabilities: removes the file, which would no longer be true. */
+enum pv_err pv_journal_synced_start(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* fsync, note, pin. */
+enum pv_err pv_journal_synced_advance(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- verify.c, verify_dir.c ---- */
+
+/* As pv_journal_verify(); *progress counts along, for a parent process that watches. */
+enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdict *verdict, volatile uint64_t *progress,
+                            struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- blob.c, blob_memory.c ---- */
+
+void pv_hash_name(const uint8_t sha256[PV_SHA256_BYTES], char name[2 * PV_SHA256_BYTES + 1]);
+/* fsync of all blobs stored since the last time. An errno. */
+int pv_journal_blobs_sync(struct pv_journal *journal) PV_MUST_CHECK;
+/* Removes what a killed writer left half-written. */
+void pv_journal_blobs_tidy(struct pv_journal *journal);
+void pv_journal_blobs_close(struct pv_journal *journal);
+
+enum pv_err pv_memory_blob_put(struct pv_journal *journal, const void *data, size_t len,
+                               const uint8_t sha256[PV_SHA256_BYTES], struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_memory_blob_get(struct pv_journal *journal, const uint8_t sha256[PV_SHA256_BYTES], void **data,
+                               size_t *len, struct pv_errmsg *msg) PV_MUST_CHECK;
+void pv_memory_blobs_free(struct pv_journal *journal);
+
+#endif
