@@ -164,6 +164,7 @@ void pv_engine_call_done(struct pv_engine *engine, const Pv__CallEnded *ended)
 		       call == NULL ? "without having been started" : "twice");
 	call->outcome = copy_outcome(ended);
 	call->outcome->has_id = 1;
+	call->outcome->id = ended->id;
 	call->outcome->has_duration_ns = 1;
 	call->outcome->duration_ns = pv_engine_mono_ns(engine) - call->started_mono_ns;
 

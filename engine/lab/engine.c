@@ -106,27 +106,36 @@ void pv_engine_unlisten(struct pv_engine *engine, struct pv_engine_listener *lis
 	TAILQ_REMOVE(&engine->listeners, listener, link);
 }
 
-void pv_engine_console_excerpt(struct pv_engine *engine, uint32_t file, size_t max, struct pv_buf *out)
+static void add_excerpt(struct pv_engine *engine, uint32_t id, size_t max, struct pv_buf *out)
 {
+	struct pv_buf tail = { 0 };
 	struct pv_vm_view vm;
 
-	if (engine->driver == NULL)
+	PV_ASSERT(pv_state_vm(engine->state, id, &vm));
+	if (vm.state != PV__VM_STATE__VM_STATE_BOOTED && vm.state != PV__VM_STATE__VM_STATE_PAUSED)
 		return;
-	for (uint32_t id = 1; pv_state_vm_next(engine->state, &id, &vm); id++) {
-		struct pv_buf tail = { 0 };
+	engine->driver->console_tail(engine->driver_self, id, max, &tail);
+	if (tail.len > 0)
+		pv_buf_addf(out, "== %s ==\n%s%s", vm.name, pv_buf_str(&tail),
+		            tail.data[tail.len - 1] == '\n' ? "" : "\n");
+	pv_buf_free(&tail);
+}
 
-		if (vm.file != file ||
-		    (vm.state != PV__VM_STATE__VM_STATE_BOOTED && vm.state != PV__VM_STATE__VM_STATE_PAUSED))
-			continue;
-		engine->driver->console_tail(engine->driver_self, id, max, &tail);
-		if (tail.len > 0) {
-			pv_buf_addf(out, "== %s ==\n", vm.name);
-			pv_buf_add(out, tail.data, tail.len);
-			if (tail.data[tail.len - 1] != '\n')
-				pv_buf_addstr(out, "\n");
-		}
-		pv_buf_free(&tail);
+void pv_engine_console_excerpt(struct pv_engine *engine, uint32_t file, size_t max, struct pv_buf *out)
+{
+	struct pv_file_view view;
+	struct pv_buf ids = { 0 };
+
+	if (engine->driver == NULL || !pv_state_file(engine->state, file, &view))
+		return;
+	pv_state_vms_closed_with(engine->state, view.root_lab, &ids); /* all of the file: nothing outlives its root lab */
+	for (size_t i = 0; i + sizeof(uint32_t) <= ids.len; i += sizeof(uint32_t)) {
+		uint32_t id;
+
+		memcpy(&id, ids.data + i, sizeof(id));
+		add_excerpt(engine, id, max, out);
 	}
+	pv_buf_free(&ids);
 }
 
 void pv_engine_notice(struct pv_engine *engine, const char *fmt, ...)
