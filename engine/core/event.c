@@ -1,0 +1,148 @@
+/* decide and apply: which rule is responsible for an event. The rules are in event_<subject>.c. */
+#include "engine/core/state_internal.h"
+
+/* NULL: an event without effect on the state. */
+static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **rule)
+{
+	*rule = NULL;
+	switch (event->body_case) {
+	case PV__EVENT__BODY_RUN_STARTED:
+		*rule = &pv_rule_run_started;
+		return PV_OK;
+	case PV__EVENT__BODY_RUN_ENDED:
+		*rule = &pv_rule_run_ended;
+		return PV_OK;
+	case PV__EVENT__BODY_FILE_DISCOVERED:
+		*rule = &pv_rule_file_discovered;
+		return PV_OK;
+	case PV__EVENT__BODY_FILE_DISPATCHED:
+		*rule = &pv_rule_file_dispatched;
+		return PV_OK;
+	case PV__EVENT__BODY_FILE_COMPLETED:
+		*rule = &pv_rule_file_completed;
+		return PV_OK;
+	case PV__EVENT__BODY_TASK_STARTED:
+		*rule = &pv_rule_task_started;
+		return PV_OK;
+	case PV__EVENT__BODY_TASK_ENDED:
+		*rule = &pv_rule_task_ended;
+		return PV_OK;
+	case PV__EVENT__BODY_TEST_STARTED:
+		*rule = &pv_rule_test_started;
+		return PV_OK;
+	case PV__EVENT__BODY_TEST_ENDED:
+		*rule = &pv_rule_test_ended;
+		return PV_OK;
+	case PV__EVENT__BODY_LAB_CREATED:
+		*rule = &pv_rule_lab_created;
+		return PV_OK;
+	case PV__EVENT__BODY_LAB_CLOSED:
+		*rule = &pv_rule_lab_closed;
+		return PV_OK;
+	case PV__EVENT__BODY_VM_DECLARED:
+		*rule = &pv_rule_vm_declared;
+		return PV_OK;
+	case PV__EVENT__BODY_BRIDGE_DECLARED:
+		*rule = &pv_rule_bridge_declared;
+		return PV_OK;
+	case PV__EVENT__BODY_MEMBERS_INCLUDED:
+		*rule = &pv_rule_members_included;
+		return PV_OK;
+	case PV__EVENT__BODY_MEMBER_REMOVED:
+		*rule = &pv_rule_member_removed;
+		return PV_OK;
+	case PV__EVENT__BODY_CALL_STARTED:
+		*rule = &pv_rule_call_started;
+		return PV_OK;
+	case PV__EVENT__BODY_CALL_ENDED:
+		*rule = &pv_rule_call_ended;
+		return PV_OK;
+	case PV__EVENT__BODY_VM_CHANGED:
+		*rule = &pv_rule_vm_changed;
+		return PV_OK;
+	case PV__EVENT__BODY_TEST_LOGGED:
+	case PV__EVENT__BODY_NOTICE:
+		return PV_OK;
+	default:
+		return PV_ERR_VERSION;
+	}
+}
+
+/* What holds for every event that has a rule. */
+static enum pv_err check_frame(const struct pv_state *state, const Pv__Event *event, const struct pv_event_rule **rule,
+                               struct pv_errmsg *msg)
+{
+	enum pv_err err = rule_of(event, rule);
+
+	if (err != PV_OK)
+		return pv_err_set(msg, err, "the event is of a kind that this version does not know");
+	/* The body is a union of pointers: any member tells. */
+	if (event->run_started == NULL)
+		return pv_err_set(msg, PV_ERR_INVAL, "the event has no body");
+	if (*rule == NULL)
+		return PV_OK;
+	if (state->run_id == NULL && event->body_case != PV__EVENT__BODY_RUN_STARTED)
+		return pv_err_set(msg, PV_ERR_STATE, "the run has not started: RunStarted must come first");
+	if (state->ended)
+		return pv_err_set(msg, PV_ERR_STATE, "the run \"%s\" has ended: nothing can change any more",
+		                  state->run_id);
+	return PV_OK;
+}
+
+enum pv_err pv_decide(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
+{
+	const struct pv_event_rule *rule;
+	enum pv_err err = check_frame(state, proposal, &rule, msg);
+
+	if (err == PV_OK && rule != NULL)
+		err = rule->decide(state, proposal, msg);
+	/* A proposal is of this version by definition: what it lacks, its author forgot. */
+	return err == PV_ERR_VERSION ? PV_ERR_INVAL : err;
+}
+
+enum pv_err pv_state_apply(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	const struct pv_event_rule *rule;
+	enum pv_err err = check_frame(state, event, &rule, msg);
+
+	if (err == PV_OK && rule != NULL)
+		err = rule->apply(state, event, msg);
+	if (err == PV_OK || err == PV_ERR_VERSION)
+		return err;
+	return pv_err_wrap(msg, PV_ERR_CORRUPT, "the event does not fit the state before it");
+}
+
+/* ---- common checks ---- */
+
+enum pv_err pv_check_new_id(const char *what, uint64_t id, uint64_t next, uint64_t max, struct pv_errmsg *msg)
+{
+	if (next == max)
+		return pv_err_set(msg, PV_ERR_INVAL, "no %s can be added: all ids are used up", what);
+	if (id != next)
+		return pv_err_set(msg, PV_ERR_INVAL, "the next %s has the id %llu, not %llu", what,
+		                  (unsigned long long)next, (unsigned long long)id);
+	return PV_OK;
+}
+
+enum pv_err pv_check_file(const Pv__Event *event, uint32_t file, struct pv_errmsg *msg)
+{
+	if (event->has_file && event->file != file)
+		return pv_err_set(msg, PV_ERR_INVAL, "the event is of file %u, but names something of file %u",
+		                  event->file, file);
+	return PV_OK;
+}
+
+enum pv_err pv_check_running_file(const struct pv_state *state, const Pv__Event *event, struct pv_file **file,
+                                  struct pv_errmsg *msg)
+{
+	if (!event->has_file || event->file == 0)
+		return pv_err_set(msg, PV_ERR_INVAL, "the event names no file");
+	*file = pv_file_find(state, event->file);
+	if (*file == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "there is no file %u in this run", event->file);
+	if ((*file)->verdict != PV__VERDICT__VERDICT_UNSPECIFIED)
+		return pv_err_set(msg, PV_ERR_STATE, "the file %s has completed already", (*file)->path);
+	if (!(*file)->dispatched)
+		return pv_err_set(msg, PV_ERR_STATE, "the file %s has not been dispatched", (*file)->path);
+	return PV_OK;
+}

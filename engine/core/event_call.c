@@ -1,0 +1,218 @@
+/* CallStarted, CallEnded: the intents and outcomes that move VMs (vm_fsm.h tells how). */
+#include "engine/core/state_internal.h"
+
+/* ---- started ---- */
+
+/* Why `op` cannot start; the sentence names the state, and the way out. */
+static enum pv_err refuse_start(const struct pv_vm *vm, enum pv_vm_op op, struct pv_errmsg *msg)
+{
+	const char *name = vm->res.name;
+
+	if (vm->in_flight != PV_VM_OP_NONE)
+		return pv_err_set(msg, PV_ERR_STATE,
+		                  "the VM \"%s\" is %s, and a %s is in flight: a %s must wait for its end", name,
+		                  pv_vm_state_name(vm->state), pv_vm_op_name(vm->in_flight), pv_vm_op_name(op));
+	if (vm->state == PV__VM_STATE__VM_STATE_DEAD)
+		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is dead: %s; shutdown(), then boot() revives it",
+		                  name, vm->dead_reason);
+	if (vm->state == PV__VM_STATE__VM_STATE_PAUSED && op == PV_VM_OP_GUEST)
+		return pv_err_set(msg, PV_ERR_STATE,
+		                  "the VM \"%s\" is paused: its vCPUs stand still; resume() it first", name);
+	return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is %s: a %s needs it %s", name, pv_vm_state_name(vm->state),
+	                  pv_vm_op_name(op),
+	                  op == PV_VM_OP_BOOT     ? "created or shutdown"
+	                  : op == PV_VM_OP_RESUME ? "paused"
+	                                          : "booted");
+}
+
+static enum pv_err check_task(const struct pv_state *state, const Pv__Event *event, uint32_t file,
+                              struct pv_errmsg *msg)
+{
+	const struct pv_task *task;
+
+	if (event->task == 0)
+		return PV_OK;
+	task = pv_task_find(state, event->task);
+	if (task == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "the call comes from task %u, which is not running", event->task);
+	if (task->file != file)
+		return pv_err_set(msg, PV_ERR_INVAL, "the call comes from a task of another file");
+	return PV_OK;
+}
+
+static enum pv_err check_started(const struct pv_state *state, const Pv__Event *event, uint64_t id, struct pv_vm **vm,
+                                 struct pv_errmsg *msg)
+{
+	const Pv__CallStarted *body = event->call_started;
+	enum pv_vm_op op = pv_vm_op_of(body);
+	enum pv_err err;
+
+	if (op == PV_VM_OP_NONE)
+		return pv_err_set(msg, PV_ERR_VERSION, "the call is of a kind that this version does not know");
+	*vm = pv_vm_find(state, body->vm);
+	if (*vm == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "VM %u is gone: the lab that held it is closed", body->vm);
+	err = pv_check_new_id("call", id, state->next_call, UINT64_MAX, msg);
+	if (err == PV_OK)
+		err = pv_check_file(event, (*vm)->res.file, msg);
+	if (err == PV_OK)
+		err = check_task(state, event, (*vm)->res.file, msg);
+	if (err == PV_OK && !pv_vm_may_start((*vm)->state, (*vm)->in_flight, op))
+		err = refuse_start(*vm, op, msg);
+	return err;
+}
+
+static enum pv_err decide_started(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
+{
+	Pv__CallStarted *body = proposal->call_started;
+	uint64_t id = body->id != 0 ? body->id : state->next_call;
+	struct pv_vm *vm;
+	enum pv_err err = check_started(state, proposal, id, &vm, msg);
+
+	if (err != PV_OK)
+		return err;
+	body->has_id = 1;
+	body->id = id;
+	return PV_OK;
+}
+
+static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	const Pv__CallStarted *body = event->call_started;
+	struct pv_vm *vm;
+	enum pv_err err = check_started(state, event, body->id, &vm, msg);
+
+	if (err != PV_OK)
+		return err;
+	pv_call_add(state, &(struct pv_call){
+	                       .id = body->id,
+	                       .file = vm->res.file,
+	                       .task = event->task,
+	                       .vm = vm->res.id,
+	                       .life = vm->life,
+	                       .op = body->op_case,
+	                   });
+	state->next_call++;
+	if (pv_vm_op_of(body) != PV_VM_OP_GUEST) {
+		vm->in_flight = pv_vm_op_of(body);
+		vm->lifecycle_call = body->id;
+	}
+	return PV_OK;
+}
+
+/* ---- ended ---- */
+
+/* Which result belongs to which operation; an error belongs to each. */
+static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase outcome)
+{
+	if (outcome == PV__CALL_ENDED__OUTCOME_ERROR)
+		return true;
+	switch (op) {
+	case PV__CALL_STARTED__OP_BOOT:
+		return outcome == PV__CALL_ENDED__OUTCOME_BOOT;
+	case PV__CALL_STARTED__OP_RUN:
+		return outcome == PV__CALL_ENDED__OUTCOME_RUN;
+	case PV__CALL_STARTED__OP_READ_FILE:
+		return outcome == PV__CALL_ENDED__OUTCOME_DATA;
+	default:
+		return outcome == PV__CALL_ENDED__OUTCOME_DONE;
+	}
+}
+
+static enum pv_err outcome_of(const Pv__CallEnded *body, enum pv_vm_outcome *outcome, struct pv_errmsg *msg)
+{
+	*outcome = PV_VM_OUTCOME_OK;
+	if (body->outcome_case != PV__CALL_ENDED__OUTCOME_ERROR)
+		return PV_OK;
+	switch (body->error->kind) {
+	case PV__ERROR_KIND__ERROR_KIND_FAILED:
+	case PV__ERROR_KIND__ERROR_KIND_GUEST:
+		*outcome = PV_VM_OUTCOME_FAILED;
+		return PV_OK;
+	case PV__ERROR_KIND__ERROR_KIND_VM_DEAD:
+		*outcome = PV_VM_OUTCOME_DEAD;
+		return PV_OK;
+	case PV__ERROR_KIND__ERROR_KIND_CANCELED:
+		*outcome = PV_VM_OUTCOME_CANCELED;
+		return PV_OK;
+	default:
+		return pv_err_set(msg, PV_ERR_INVAL, "call %llu ended with an error of unknown kind %d",
+		                  (unsigned long long)body->id, (int)body->error->kind);
+	}
+}
+
+static enum pv_err check_ended(const struct pv_state *state, const Pv__Event *event, struct pv_call **call,
+                               enum pv_vm_outcome *outcome, struct pv_errmsg *msg)
+{
+	const Pv__CallEnded *body = event->call_ended;
+	enum pv_err err;
+
+	*call = pv_call_find(state, body->id);
+	if (*call == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "call %llu cannot end: it is not open",
+		                  (unsigned long long)body->id);
+	err = pv_check_file(event, (*call)->file, msg);
+	if (err != PV_OK)
+		return err;
+	if (body->outcome_case == PV__CALL_ENDED__OUTCOME__NOT_SET)
+		return pv_err_set(msg, PV_ERR_VERSION,
+		                  "the outcome of call %llu is of a kind that this version does not know",
+		                  (unsigned long long)body->id);
+	/* A union of pointers: any member tells. */
+	if (body->error == NULL || !outcome_fits((*call)->op, body->outcome_case))
+		return pv_err_set(msg, PV_ERR_INVAL, "the outcome of call %llu is not one of a %s",
+		                  (unsigned long long)body->id, pv_call_op_name((*call)->op));
+	return outcome_of(body, outcome, msg);
+}
+
+static enum pv_err decide_ended(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
+{
+	enum pv_vm_outcome outcome;
+	struct pv_call *call;
+
+	return check_ended(state, proposal, &call, &outcome, msg);
+}
+
+static void move_vm(struct pv_vm *vm, const struct pv_call *call, const Pv__Event *event, enum pv_vm_outcome outcome)
+{
+	enum pv_vm_op op = pv_vm_op_of_case(call->op);
+	Pv__VmState next = pv_vm_after(vm->state, op, outcome);
+	bool in_flight = vm->lifecycle_call == call->id;
+
+	if (!in_flight && call->life != vm->life)
+		return;
+	if (in_flight) {
+		vm->in_flight = PV_VM_OP_NONE;
+		vm->lifecycle_call = 0;
+	}
+	if (op == PV_VM_OP_BOOT && outcome == PV_VM_OUTCOME_OK) {
+		vm->boots++;
+		vm->booted_mono_ns = event->mono_ns;
+	}
+	if (outcome == PV_VM_OUTCOME_DEAD)
+		pv_vm_end_life(vm, next, event->call_ended->error->message);
+	else if (op == PV_VM_OP_SHUTDOWN)
+		pv_vm_end_life(vm, next, vm->dead_reason);
+	else
+		vm->state = next;
+}
+
+static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	enum pv_vm_outcome outcome;
+	struct pv_call *call;
+	struct pv_vm *vm;
+	enum pv_err err = check_ended(state, event, &call, &outcome, msg);
+
+	if (err != PV_OK)
+		return err;
+	vm = pv_vm_find(state, call->vm);
+	if (vm != NULL)
+		move_vm(vm, call, event, outcome);
+	HASH_DEL(state->calls, call);
+	free(call);
+	return PV_OK;
+}
+
+const struct pv_event_rule pv_rule_call_started = { decide_started, apply_started };
+const struct pv_event_rule pv_rule_call_ended = { decide_ended, apply_ended };

@@ -1,0 +1,210 @@
+/* The state as bytes. The maps iterate in id order and protobuf-c writes fields in the order of their numbers, so equal states
+ * give equal bytes. A scalar of 0 is left out. */
+#include "engine/core/state_internal.h"
+
+#define SET(node, field, value) ((node)->field = (value), (node)->has_##field = (node)->field != 0)
+
+static void put_file(Pv__FileState *node, const struct pv_file *file)
+{
+	SET(node, id, file->id);
+	node->path = file->path;
+	SET(node, dispatched, file->dispatched);
+	SET(node, verdict, file->verdict);
+	SET(node, root_lab, file->root != NULL ? file->root->res.id : 0);
+	SET(node, test, file->test);
+	node->test_name = file->test_name;
+	SET(node, attempt, file->attempt);
+	SET(node, passed, file->passed);
+	SET(node, failed, file->failed);
+	SET(node, skipped, file->skipped);
+	SET(node, flaky, file->flaky);
+	SET(node, next_anonymous, file->next_anonymous);
+}
+
+static uint32_t *ids_of(const struct pv_lab *lab, Pv__MemberKind kind, size_t *n)
+{
+	/* The cached array is no part of what the lab is. */
+	struct pv_lab *cached = (struct pv_lab *)(uintptr_t)lab;
+
+	*n = lab->members[kind].n;
+	return (uint32_t *)(uintptr_t)pv_member_ids(cached, kind);
+}
+
+static void put_lab(Pv__LabNode *node, const struct pv_lab *lab)
+{
+	SET(node, id, lab->res.id);
+	SET(node, file, lab->res.file);
+	SET(node, kind, lab->kind);
+	SET(node, parent, lab->res.home != NULL ? lab->res.home->res.id : 0);
+	node->name = (char *)(uintptr_t)lab->res.name;
+	node->vms = ids_of(lab, PV__MEMBER_KIND__MEMBER_KIND_VM, &node->n_vms);
+	node->bridges = ids_of(lab, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, &node->n_bridges);
+	node->sub_labs = ids_of(lab, PV__MEMBER_KIND__MEMBER_KIND_LAB, &node->n_sub_labs);
+}
+
+/* The ids of the labs that hold it; the caller frees. */
+static uint32_t *holders_of(const struct pv_resource *resource, size_t *n)
+{
+	uint32_t *ids = pv_xcalloc(resource->n_holders, sizeof(*ids));
+	const struct pv_member *member;
+
+	*n = 0;
+	TAILQ_FOREACH (member, &resource->holders, in_resource) {
+		ids[(*n)++] = member->lab->res.id;
+	}
+	return ids;
+}
+
+static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
+{
+	SET(node, id, vm->res.id);
+	SET(node, file, vm->res.file);
+	node->name = (char *)(uintptr_t)vm->res.name;
+	node->profile = (char *)(uintptr_t)vm->profile;
+	node->spec = vm->spec;
+	SET(node, state, vm->state);
+	SET(node, lifecycle_call, vm->lifecycle_call);
+	node->dead_reason = vm->dead_reason;
+	SET(node, boots, vm->boots);
+	SET(node, booted_mono_ns, vm->booted_mono_ns);
+	node->labs = holders_of(&vm->res, &node->n_labs);
+	SET(node, home, vm->res.home->res.id);
+	SET(node, life, vm->life);
+}
+
+static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
+{
+	SET(node, id, bridge->id);
+	SET(node, file, bridge->file);
+	node->name = (char *)(uintptr_t)bridge->name;
+	node->labs = holders_of(bridge, &node->n_labs);
+	SET(node, home, bridge->home->res.id);
+}
+
+static void put_task(Pv__TaskState *node, const struct pv_task *task)
+{
+	SET(node, id, task->id);
+	SET(node, file, task->file);
+	SET(node, kind, task->kind);
+	SET(node, test, task->test);
+}
+
+static void put_call(Pv__CallState *node, const struct pv_call *call)
+{
+	SET(node, id, call->id);
+	SET(node, file, call->file);
+	SET(node, task, call->task);
+	SET(node, vm, call->vm);
+	node->op = (char *)(uintptr_t)pv_call_op_name(call->op);
+	SET(node, life, call->life);
+}
+
+/* Makes the n nodes of a repeated field and the array of pointers to them. */
+#define MAKE_NODES(type, init, n, nodes, pointers)                                                                     \
+	do {                                                                                                           \
+		(pointers) = (n) > 0 ? pv_xcalloc((n), sizeof(type *)) : NULL;                                         \
+		(nodes) = (n) > 0 ? pv_xcalloc((n), sizeof(type)) : NULL;                                              \
+		for (size_t i_ = 0; i_ < (n); i_++) {                                                                  \
+			(nodes)[i_] = (type)init;                                                                      \
+			(pointers)[i_] = &(nodes)[i_];                                                                 \
+		}                                                                                                      \
+	} while (0)
+
+static void put_files(Pv__LabState *out, const struct pv_state *state)
+{
+	Pv__FileState *nodes;
+
+	out->n_files = state->n_files;
+	MAKE_NODES(Pv__FileState, PV__FILE_STATE__INIT, out->n_files, nodes, out->files);
+	for (size_t i = 0; i < out->n_files; i++)
+		put_file(&nodes[i], state->files[i]);
+}
+
+static void put_resources(Pv__LabState *out, const struct pv_state *state)
+{
+	struct pv_resource *const *maps = state->resources;
+	struct pv_resource *resource;
+	Pv__LabNode *lab;
+	Pv__VmNode *vm;
+	Pv__BridgeNode *bridge;
+
+	out->n_labs = HASH_COUNT(maps[PV__MEMBER_KIND__MEMBER_KIND_LAB]);
+	MAKE_NODES(Pv__LabNode, PV__LAB_NODE__INIT, out->n_labs, lab, out->labs);
+	for (resource = maps[PV__MEMBER_KIND__MEMBER_KIND_LAB]; resource != NULL; resource = resource->hh.next)
+		put_lab(lab++, pv_lab_of(resource));
+
+	out->n_vms = HASH_COUNT(maps[PV__MEMBER_KIND__MEMBER_KIND_VM]);
+	MAKE_NODES(Pv__VmNode, PV__VM_NODE__INIT, out->n_vms, vm, out->vms);
+	for (resource = maps[PV__MEMBER_KIND__MEMBER_KIND_VM]; resource != NULL; resource = resource->hh.next)
+		put_vm(vm++, pv_vm_of(resource));
+
+	out->n_bridges = HASH_COUNT(maps[PV__MEMBER_KIND__MEMBER_KIND_BRIDGE]);
+	MAKE_NODES(Pv__BridgeNode, PV__BRIDGE_NODE__INIT, out->n_bridges, bridge, out->bridges);
+	for (resource = maps[PV__MEMBER_KIND__MEMBER_KIND_BRIDGE]; resource != NULL; resource = resource->hh.next)
+		put_bridge(bridge++, resource);
+}
+
+static void put_work(Pv__LabState *out, const struct pv_state *state)
+{
+	Pv__TaskState *task_node;
+	Pv__CallState *call_node;
+
+	out->n_tasks = HASH_COUNT(state->tasks);
+	MAKE_NODES(Pv__TaskState, PV__TASK_STATE__INIT, out->n_tasks, task_node, out->tasks);
+	for (const struct pv_task *task = state->tasks; task != NULL; task = task->hh.next)
+		put_task(task_node++, task);
+
+	out->n_calls = HASH_COUNT(state->calls);
+	MAKE_NODES(Pv__CallState, PV__CALL_STATE__INIT, out->n_calls, call_node, out->calls);
+	for (const struct pv_call *call = state->calls; call != NULL; call = call->hh.next)
+		put_call(call_node++, call);
+}
+
+/* Nodes of one field lie in one block, which starts at the first. */
+#define FREE_NODES(pointers, n)                                                                                        \
+	do {                                                                                                           \
+		if ((n) > 0)                                                                                           \
+			free((pointers)[0]);                                                                           \
+		free(pointers);                                                                                        \
+	} while (0)
+
+static void free_nodes(Pv__LabState *out)
+{
+	for (size_t i = 0; i < out->n_vms; i++)
+		free(out->vms[i]->labs);
+	for (size_t i = 0; i < out->n_bridges; i++)
+		free(out->bridges[i]->labs);
+	FREE_NODES(out->files, out->n_files);
+	FREE_NODES(out->labs, out->n_labs);
+	FREE_NODES(out->vms, out->n_vms);
+	FREE_NODES(out->bridges, out->n_bridges);
+	FREE_NODES(out->tasks, out->n_tasks);
+	FREE_NODES(out->calls, out->n_calls);
+}
+
+void pv_state_serialise(const struct pv_state *state, struct pv_buf *out)
+{
+	Pv__LabState message = PV__LAB_STATE__INIT;
+	size_t len;
+
+	put_files(&message, state);
+	put_resources(&message, state);
+	put_work(&message, state);
+	SET(&message, next_lab, state->next_lab);
+	SET(&message, next_vm, state->next_vm);
+	SET(&message, next_bridge, state->next_bridge);
+	SET(&message, next_task, state->next_task);
+	SET(&message, next_test, state->next_test);
+	SET(&message, next_call, state->next_call);
+	SET(&message, ended, state->ended);
+	message.run_id = state->run_id;
+	message.profiles = state->profiles;
+	message.n_profiles = state->n_profiles;
+
+	len = pv__lab_state__get_packed_size(&message);
+	pv_buf_reserve(out, len);
+	pv__lab_state__pack(&message, out->data + out->len);
+	out->len += len;
+	out->data[out->len] = 0;
+	free_nodes(&message);
+}

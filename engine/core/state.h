@@ -1,0 +1,117 @@
+/* The state of a lab, and the two pure functions on it: decide and apply.
+ *
+ *   decide(state, proposal)  checks a proposed event against the state and completes it (ids); changes nothing
+ *   apply(state, event)      folds an event that was decided, now or in an earlier process
+ *
+ * Neither does I/O, reads a clock or draws a random number: time and chance arrive inside events. So a journal folded
+ * with pv_state_apply() alone gives the state that the live run had, and pv_state_serialise() gives the same bytes.
+ *
+ * A proposal is an Event as the caller wishes it, with ids that the state assigns left at 0.
+ */
+#ifndef PV_CORE_STATE_H
+#define PV_CORE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/core/vm_fsm.h"
+#include "proto/err.h"
+#include "proto/journal.pb-c.h"
+#include "proto/mem.h"
+
+struct pv_state;
+
+struct pv_state *pv_state_create(void);
+void pv_state_destroy(struct pv_state *state); /* NULL is fine */
+
+/* Checks `proposal` and fills in the ids that the state assigns where they are 0 (files, labs, VMs, bridges, tasks, tests, calls). A
+ * LabCreated whose name is NULL or "" gets one, allocated with malloc; the old pointer is not freed. Refusals leave the proposal and the
+ * state unchanged:
+ *   PV_ERR_EXISTS  DuplicateVmName, DuplicateBridgeName, DuplicateLabName, `already declared at parent scope`
+ *   PV_ERR_INVAL   reserved or empty names, cycles, malformed events
+ *   PV_ERR_NOENT   an id or name that the state does not hold
+ *   PV_ERR_STATE   a VM operation in a wrong state (the message gives the state, for `dead` also why), a second verdict, ...
+ * Messages are written for the author of a script: they carry names, not ids, and no "vm:boot:" prefix. */
+enum pv_err pv_decide(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Folds `event`. Whatever pv_decide() accepted is applied without error. An event that does not fit the state (a damaged or
+ * forged journal) gives PV_ERR_CORRUPT with the reason, and the state is unchanged. Unknown bodies (newer version) give
+ * PV_ERR_VERSION. Bodies without effect on the state (TestLogged, Notice) succeed. */
+enum pv_err pv_state_apply(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* The state as a packed Pv__LabState: equal states give equal bytes. Appends to `out`. */
+void pv_state_serialise(const struct pv_state *state, struct pv_buf *out);
+
+/* The state from those bytes. PV_ERR_CORRUPT if they are no consistent LabState. */
+enum pv_err pv_state_load(const void *bytes, size_t len, struct pv_state **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Checks the invariants (both ends of each membership, counters above ids, ...); PV_BUG on a breach. For tests. */
+void pv_state_check(const struct pv_state *state);
+
+/* ---- queries. Pointers stay valid until the next apply; an id that is not there gives NULL ---- */
+
+struct pv_lab_view {
+	uint32_t id;
+	uint32_t file;
+	Pv__LabKind kind;
+	uint32_t parent; /* root: 0; else the lab it closes with when no lab holds it */
+	const char *name;
+	const uint32_t *vms; /* in declaration order */
+	size_t n_vms;
+	const uint32_t *bridges;
+	size_t n_bridges;
+	const uint32_t *sub_labs;
+	size_t n_sub_labs;
+};
+
+struct pv_vm_view {
+	uint32_t id;
+	uint32_t file;
+	uint32_t home; /* lab it was declared in; if that has closed, the oldest that then held it */
+	const char *name;
+	const char *profile;
+	const Pv__VmSpec *spec; /* never NULL */
+	Pv__VmState state;
+	enum pv_vm_op in_flight; /* lifecycle operation */
+	uint64_t lifecycle_call;
+	const char *dead_reason; /* NULL unless dead */
+	uint32_t boots;          /* completed boots */
+	uint64_t booted_mono_ns; /* end of the last boot: start of the present uptime, or, when down, of the last one */
+};
+
+struct pv_bridge_view {
+	uint32_t id;
+	uint32_t file;
+	uint32_t home;
+	const char *name;
+};
+
+struct pv_file_view {
+	uint32_t id;
+	const char *path;
+	uint32_t root_lab;
+	uint32_t test; /* running one, 0: none */
+	const char *test_name;
+	Pv__Verdict verdict; /* UNSPECIFIED until completed */
+	uint32_t passed, failed, skipped, flaky;
+};
+
+bool pv_state_lab(const struct pv_state *state, uint32_t id, struct pv_lab_view *out);
+bool pv_state_vm(const struct pv_state *state, uint32_t id, struct pv_vm_view *out);
+bool pv_state_bridge(const struct pv_state *state, uint32_t id, struct pv_bridge_view *out);
+bool pv_state_file(const struct pv_state *state, uint32_t id, struct pv_file_view *out);
+
+/* Looks `name` up among the members of `lab` of one kind, then in its scope chain (test scope -> root; sub-labs have none). Returns
+ * the id, or 0. */
+uint32_t pv_state_find(const struct pv_state *state, uint32_t lab, Pv__MemberKind kind, const char *name);
+/* The same among the direct members only. */
+uint32_t pv_state_find_own(const struct pv_state *state, uint32_t lab, Pv__MemberKind kind, const char *name);
+
+/* True for pack, unpack, vm_fixture, lab_fixture, which no resource may be called. */
+bool pv_name_is_reserved(const char *name);
+
+/* The VMs that closing `lab` takes with it: held by it or its sub-labs and by no lab that stays. Appends ids to `out` as uint32_t. */
+void pv_state_vms_closed_with(const struct pv_state *state, uint32_t lab, struct pv_buf *out);
+
+#endif
