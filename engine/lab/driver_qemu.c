@@ -112,13 +112,13 @@ static struct qemu_vm *find_vm(struct qemu_driver *driver, uint32_t id)
 	return vm;
 }
 
-void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text, const struct qemu_call *except)
+void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 {
 	struct qemu_call *call;
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
 		release_op(call);
-		if (!call->reported && call != except)
+		if (!call->reported && call->kind != PV__CALL_STARTED__OP_SHUTDOWN)
 			qemu_call_error(call, kind, 0, text);
 	}
 	if (vm->machine != NULL) {
@@ -146,7 +146,7 @@ static void shutdown_now(void *arg)
 {
 	struct qemu_call *call = arg;
 
-	qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the VM was shut down meanwhile", call);
+	qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the VM was shut down meanwhile");
 	qemu_call_done(call);
 }
 
@@ -166,7 +166,7 @@ static void lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *m
 	if (err == PV_OK)
 		qemu_call_done(call);
 	else
-		qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg->text, NULL);
+		qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg->text);
 }
 
 /* ---- the table ---- */
@@ -246,7 +246,7 @@ static void cancel(void *self, uint64_t id)
 	                   : call->kind == PV__CALL_STARTED__OP_RESET ? "reset"
 	                   : call->kind == PV__CALL_STARTED__OP_RUN   ? "run"
 	                                                              : "file access");
-	qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, why, NULL);
+	qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, why);
 	free(why);
 }
 
@@ -283,7 +283,7 @@ static void destroy(void *self)
 	HASH_ITER (hh, driver->calls, call, next_call)
 		free_call(call);
 	HASH_ITER (hh, driver->vms, vm, next_vm) {
-		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "", NULL);
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "");
 		free_vm(vm);
 	}
 	free(driver->run_dir);

@@ -286,10 +286,10 @@ static void end_unasked(struct qemu_vm *vm, Pv__VmChange change, const char *rea
 
 	/* Guest operations fail without a word on the state: the change that follows tells it. */
 	if (told) {
-		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, reason, NULL);
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, reason);
 		return;
 	}
-	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, reason, NULL);
+	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, reason);
 	pv_engine_vm_changed(vm->driver->engine, vm->id, change, reason);
 }
 
@@ -313,7 +313,7 @@ static bool retry_under_tcg(struct qemu_vm *vm)
 	vm->kvm = false;
 	if (start_machine(vm, &msg) == PV_OK)
 		return true;
-	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg.text, NULL);
+	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg.text);
 	return true;
 }
 

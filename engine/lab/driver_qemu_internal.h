@@ -69,8 +69,9 @@ void qemu_call_error(struct qemu_call *call, Pv__ErrorKind kind, int sys_errno, 
 void qemu_call_refuse(struct qemu_call *call, Pv__ErrorKind kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Ends QEMU, if it runs, and reports every open call of the VM but `except` (may be NULL) with `kind` and `text`. */
-void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text, const struct qemu_call *except);
+/* Ends QEMU, if it runs, and reports every open call of the VM with `kind` and `text`; but a shutdown in flight, which is what this is
+ * for, ends well by itself. */
+void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text);
 
 /* ---- driver_qemu_boot.c ---- */
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);

@@ -128,7 +128,8 @@ void pv_engine_console_excerpt(struct pv_engine *engine, uint32_t file, size_t m
 
 	if (engine->driver == NULL || !pv_state_file(engine->state, file, &view))
 		return;
-	pv_state_vms_closed_with(engine->state, view.root_lab, &ids); /* all of the file: nothing outlives its root lab */
+	pv_state_vms_closed_with(engine->state, view.root_lab,
+	                         &ids); /* all of the file: nothing outlives its root lab */
 	for (size_t i = 0; i + sizeof(uint32_t) <= ids.len; i += sizeof(uint32_t)) {
 		uint32_t id;
 
