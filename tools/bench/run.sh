@@ -1,0 +1,11 @@
+# Runs all benchmarks: `run.sh BUILD-DIRECTORY`. Called by tools/dev bench, which sets the environment.
+set -u
+bin=$1/bin
+status=0
+printf '\njournal, on the disk of /var/tmp\n'
+"$bin/bench_journal" || status=1
+printf '\nfold\n'
+"$bin/bench_core" || status=1
+printf '\nguests, the default guest under TCG\n'
+"$bin/bench_vm" "$bin" || status=1
+exit $status
