@@ -1,0 +1,108 @@
+#include "engine/replay/fold.h"
+
+#include <openssl/sha.h>
+#include <string.h>
+
+#include "proto/mem.h"
+
+void pv_fold_hash(const struct pv_state *state, uint8_t sha256[32])
+{
+	struct pv_buf bytes = { .data = NULL };
+
+	pv_state_serialise(state, &bytes);
+	SHA256((const unsigned char *)pv_buf_str(&bytes), bytes.len, sha256);
+	pv_buf_free(&bytes);
+}
+
+struct walk {
+	struct pv_journal_cursor *cursor;
+	struct pv_state *state;
+	pv_fold_cb *cb;
+	void *arg;
+	uint64_t last;
+	uint64_t at;
+	bool done;
+};
+
+static enum pv_err step(struct walk *walk, struct pv_errmsg *msg)
+{
+	struct pv_record record;
+	enum pv_err err = pv_journal_cursor_next(walk->cursor, &record, msg);
+
+	if (err)
+		return err;
+	if (record.seq == 0 || (walk->last && record.seq > walk->last)) {
+		walk->done = true;
+		return PV_OK;
+	}
+	Pv__Event *event = pv_record_decode(&record);
+	if (!event)
+		return pv_err_set(msg, PV_ERR_CORRUPT, "event %llu cannot be decoded", (unsigned long long)record.seq);
+	if (walk->cb && !walk->cb(walk->arg, record.seq, event, walk->state)) {
+		walk->done = true;
+	} else {
+		err = pv_state_apply(walk->state, event, msg);
+		if (err)
+			pv_err_wrap(msg, err, "event %llu does not fit what came before",
+			            (unsigned long long)record.seq);
+		else
+			walk->at = record.seq;
+	}
+	pv__event__free_unpacked(event, NULL);
+	return err;
+}
+
+enum pv_err pv_fold_walk(struct pv_journal *journal, uint64_t last, struct pv_state *state, pv_fold_cb *cb, void *arg,
+                         uint64_t *at, struct pv_errmsg *msg)
+{
+	struct walk walk = { .state = state, .cb = cb, .arg = arg, .last = last };
+	enum pv_err err = pv_journal_cursor_open(journal, 1, &walk.cursor, msg);
+
+	if (err)
+		return err;
+	while (!err && !walk.done)
+		err = step(&walk, msg);
+	pv_journal_cursor_close(walk.cursor);
+	if (at)
+		*at = walk.at;
+	return err;
+}
+
+struct check {
+	struct pv_fold_verdict *verdict;
+	uint64_t differs_at;
+};
+
+static bool check_event(void *arg, uint64_t seq, const Pv__Event *event, const struct pv_state *before)
+{
+	struct check *check = arg;
+	uint8_t hash[32];
+
+	check->verdict->events = seq;
+	if (event->body_case != PV__EVENT__BODY_RUN_ENDED)
+		return true;
+	const ProtobufCBinaryData *recorded = &event->run_ended->state_sha256;
+	pv_fold_hash(before, hash);
+	if (recorded->len != sizeof(hash) || memcmp(recorded->data, hash, sizeof(hash)) != 0) {
+		check->differs_at = seq;
+		return false;
+	}
+	check->verdict->ends++;
+	return true;
+}
+
+enum pv_err pv_fold_check(struct pv_journal *journal, struct pv_fold_verdict *verdict, struct pv_errmsg *msg)
+{
+	struct check check = { .verdict = verdict };
+	struct pv_state *state = pv_state_create();
+
+	*verdict = (struct pv_fold_verdict){ .events = 0 };
+	enum pv_err err = pv_fold_walk(journal, 0, state, check_event, &check, NULL, msg);
+	if (!err && check.differs_at)
+		err = pv_err_set(msg, PV_ERR_CORRUPT,
+		                 "event %llu: the lab folded from the journal is not the lab that the run had at its "
+		                 "end",
+		                 (unsigned long long)check.differs_at);
+	pv_state_destroy(state);
+	return err;
+}

@@ -1,0 +1,31 @@
+/* Private to the timeline: what an event is about and what it says. */
+#ifndef PV_REPLAY_TIMELINE_INTERNAL_H
+#define PV_REPLAY_TIMELINE_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "engine/core/state.h"
+#include "engine/replay/timeline.h"
+#include "proto/mem.h"
+
+#define PV_TIMELINE_TEXT_MAX 300 /* bytes of an argument, a message or a log line that a line shows */
+
+/* A call that has begun: its outcome carries only the id. */
+struct pv_timeline_call {
+	uint64_t id;
+	const char *op; /* static */
+	char *object;
+	char *test;
+	LIST_ENTRY(pv_timeline_call) link;
+};
+
+/* The operation of an intent, "boot" for BootCall. Static; "" for one of a newer version. */
+const char *pv_timeline_op(const Pv__CallStarted *call);
+
+/* "vm a", "lab dc", ... for the object of `event`, appended to `out`; nothing if it has none. CallEnded is left to the caller. */
+void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out);
+
+/* What `event` says, appended to `out`. `op` is that of the call for call events. */
+void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, const char *op, struct pv_buf *out);
+
+#endif

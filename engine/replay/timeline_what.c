@@ -1,0 +1,369 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/core/units.h"
+#include "engine/replay/text.h"
+#include "engine/replay/timeline_internal.h"
+
+const char *pv_timeline_op(const Pv__CallStarted *call)
+{
+	const ProtobufCFieldDescriptor *field =
+	    protobuf_c_message_descriptor_get_field(&pv__call_started__descriptor, (unsigned)call->op_case);
+
+	return field ? field->name : "";
+}
+
+/* ---- objects ---- */
+
+static void vm_object(const struct pv_state *before, uint32_t id, struct pv_buf *out)
+{
+	struct pv_vm_view vm;
+
+	if (pv_state_vm(before, id, &vm))
+		pv_buf_addf(out, "vm %s", vm.name);
+}
+
+static const char *lab_name(Pv__LabKind kind, const char *name)
+{
+	return kind == PV__LAB_KIND__LAB_KIND_SUB && name ? name : "provium";
+}
+
+static void lab_object(const struct pv_state *before, uint32_t id, struct pv_buf *out)
+{
+	struct pv_lab_view lab;
+
+	if (pv_state_lab(before, id, &lab))
+		pv_buf_addf(out, "lab %s", lab_name(lab.kind, lab.name));
+}
+
+void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_LAB_CREATED:
+		pv_buf_addf(out, "lab %s", lab_name(event->lab_created->kind, event->lab_created->name));
+		break;
+	case PV__EVENT__BODY_LAB_CLOSED:
+		lab_object(before, event->lab_closed->id, out);
+		break;
+	case PV__EVENT__BODY_VM_DECLARED:
+		pv_buf_addf(out, "vm %s", event->vm_declared->name ? event->vm_declared->name : "");
+		break;
+	case PV__EVENT__BODY_BRIDGE_DECLARED:
+		pv_buf_addf(out, "bridge %s", event->bridge_declared->name ? event->bridge_declared->name : "");
+		break;
+	case PV__EVENT__BODY_MEMBERS_INCLUDED:
+		lab_object(before, event->members_included->lab, out);
+		break;
+	case PV__EVENT__BODY_MEMBER_REMOVED:
+		lab_object(before, event->member_removed->lab, out);
+		break;
+	case PV__EVENT__BODY_CALL_STARTED:
+		vm_object(before, event->call_started->vm, out);
+		break;
+	case PV__EVENT__BODY_VM_CHANGED:
+		vm_object(before, event->vm_changed->vm, out);
+		break;
+	case PV__EVENT__BODY_TASK_STARTED:
+		pv_buf_addf(out, "task %u", event->task_started->id);
+		break;
+	case PV__EVENT__BODY_TASK_ENDED:
+		pv_buf_addf(out, "task %u", event->task_ended->id);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- words ---- */
+
+/* "PASSED" of VERDICT_PASSED, in lower case; the enums of journal.proto repeat their name as prefix. */
+static void enum_word(struct pv_buf *out, const ProtobufCEnumDescriptor *descriptor, int value, size_t prefix)
+{
+	const ProtobufCEnumValue *entry = protobuf_c_enum_descriptor_get_value(descriptor, value);
+
+	if (!entry || strlen(entry->name) < prefix) {
+		pv_buf_addf(out, "%d", value);
+		return;
+	}
+	for (const char *p = entry->name + prefix; *p; p++)
+		pv_buf_addf(out, "%c", *p == '_' ? ' ' : *p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
+}
+
+static void verdict_word(struct pv_buf *out, Pv__Verdict verdict)
+{
+	enum_word(out, &pv__verdict__descriptor, (int)verdict, strlen("VERDICT_"));
+}
+
+static void text(struct pv_buf *out, const char *before, const char *value)
+{
+	if (!value || !*value)
+		return;
+	pv_buf_addstr(out, before);
+	pv_text_line(out, value, strlen(value), PV_TIMELINE_TEXT_MAX);
+}
+
+static void payload(struct pv_buf *out, const char *name, const Pv__Payload *value)
+{
+	if (!value)
+		return;
+	switch (value->kind_case) {
+	case PV__PAYLOAD__KIND_DATA:
+		if (value->data.len == 0)
+			return;
+		pv_buf_addf(out, ", %s \"", name);
+		pv_text_line(out, value->data.data, value->data.len, 60);
+		pv_buf_addstr(out, "\"");
+		break;
+	case PV__PAYLOAD__KIND_BLOB:
+		pv_buf_addf(out, ", %s %" PRIu64 " bytes", name, value->blob->size);
+		break;
+	case PV__PAYLOAD__KIND_MAC:
+		pv_buf_addf(out, ", %s secret", name);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- calls ---- */
+
+static void run_call(const Pv__RunCall *run, struct pv_buf *out)
+{
+	for (size_t i = 0; i < run->n_argv; i++) {
+		pv_buf_addstr(out, " ");
+		pv_text_line(out, run->argv[i].data, run->argv[i].len, PV_TIMELINE_TEXT_MAX);
+	}
+	payload(out, "stdin", run->stdin_data);
+}
+
+static void call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out)
+{
+	pv_buf_addf(out, "%s", *op ? op : "a call of a newer version");
+	switch (call->op_case) {
+	case PV__CALL_STARTED__OP_RUN:
+		run_call(call->run, out);
+		break;
+	case PV__CALL_STARTED__OP_READ_FILE:
+		pv_buf_addstr(out, " ");
+		pv_text_line(out, call->read_file->path.data, call->read_file->path.len, PV_TIMELINE_TEXT_MAX);
+		break;
+	case PV__CALL_STARTED__OP_WRITE_FILE:
+		pv_buf_addstr(out, " ");
+		pv_text_line(out, call->write_file->path.data, call->write_file->path.len, PV_TIMELINE_TEXT_MAX);
+		payload(out, "content", call->write_file->content);
+		break;
+	default:
+		break;
+	}
+}
+
+static void run_result(const Pv__RunResult *run, struct pv_buf *out)
+{
+	switch (run->status) {
+	case PV__RUN_STATUS__RUN_STATUS_SIGNALLED:
+		pv_buf_addf(out, ": signal %d", run->signal);
+		break;
+	case PV__RUN_STATUS__RUN_STATUS_TIMED_OUT:
+		pv_buf_addstr(out, ": timed out");
+		break;
+	default:
+		pv_buf_addf(out, ": exit code %d", run->exit_code);
+	}
+	payload(out, "stdout", run->stdout_data);
+	payload(out, "stderr", run->stderr_data);
+}
+
+static void boot_result(const Pv__BootResult *boot, struct pv_buf *out)
+{
+	char size[32];
+
+	pv_buf_addf(out, ": %s, %s", boot->from_template ? "template" : "cold", boot->accel ? boot->accel : "?");
+	if (boot->has_memory_bytes)
+		pv_buf_addf(out, ", %s, %u vCPU", pv_format_size(boot->memory_bytes, size), boot->cpus);
+	text(out, ", Linux ", boot->kernel_release);
+}
+
+static void call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf *out)
+{
+	bool failed = call->outcome_case == PV__CALL_ENDED__OUTCOME_ERROR;
+
+	pv_buf_addf(out, "%s %s", *op ? op : "call", failed ? "failed" : "done");
+	switch (call->outcome_case) {
+	case PV__CALL_ENDED__OUTCOME_ERROR:
+		text(out, ": ", call->error->message);
+		break;
+	case PV__CALL_ENDED__OUTCOME_BOOT:
+		boot_result(call->boot, out);
+		break;
+	case PV__CALL_ENDED__OUTCOME_RUN:
+		run_result(call->run, out);
+		break;
+	case PV__CALL_ENDED__OUTCOME_DATA:
+		payload(out, "content", call->data);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- files and tests ---- */
+
+static void run_event(const Pv__Event *event, struct pv_buf *out)
+{
+	if (event->body_case == PV__EVENT__BODY_RUN_STARTED) {
+		const Pv__RunStarted *run = event->run_started;
+		pv_buf_addf(out, "run %s begins, seed %" PRIu64, run->run_id ? run->run_id : "?", run->seed);
+		text(out, ", provium ", run->provium_version);
+		return;
+	}
+	const Pv__RunEnded *run = event->run_ended;
+	pv_buf_addstr(out, "run ");
+	verdict_word(out, run->verdict);
+	pv_buf_addf(out, ": %u file(s); %u passed, %u failed, %u skipped", run->files, run->passed, run->failed,
+	            run->skipped);
+	if (run->flaky)
+		pv_buf_addf(out, ", %u flaky", run->flaky);
+}
+
+static void file_event(const Pv__Event *event, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_FILE_DISCOVERED:
+		pv_buf_addstr(out, "file discovered");
+		break;
+	case PV__EVENT__BODY_FILE_DISPATCHED:
+		pv_buf_addstr(out, "file dispatched");
+		break;
+	default:
+		pv_buf_addstr(out, "file ");
+		verdict_word(out, event->file_completed->verdict);
+		text(out, ": ", event->file_completed->chunk_error);
+	}
+}
+
+static void task_event(const Pv__Event *event, struct pv_buf *out)
+{
+	if (event->body_case == PV__EVENT__BODY_TASK_STARTED) {
+		enum_word(out, &pv__task_kind__descriptor, (int)event->task_started->kind, strlen("TASK_KIND_"));
+		pv_buf_addstr(out, " task begins");
+		return;
+	}
+	pv_buf_addstr(out, "task ");
+	verdict_word(out, event->task_ended->verdict);
+	text(out, ": ", event->task_ended->message);
+}
+
+static void test_event(const Pv__Event *event, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_TEST_STARTED:
+		pv_buf_addstr(out, "test begins");
+		if (event->test_started->attempt > 1)
+			pv_buf_addf(out, ", attempt %u", event->test_started->attempt);
+		break;
+	case PV__EVENT__BODY_TEST_ENDED:
+		pv_buf_addstr(out, "test ");
+		verdict_word(out, event->test_ended->verdict);
+		text(out, ": ", event->test_ended->message);
+		break;
+	default:
+		text(out, "log: ", event->test_logged->text);
+	}
+}
+
+/* ---- the lab ---- */
+
+static void member_name(const struct pv_state *before, const Pv__Member *member, struct pv_buf *out)
+{
+	struct pv_vm_view vm;
+	struct pv_bridge_view bridge;
+	struct pv_lab_view lab;
+
+	if (member->kind == PV__MEMBER_KIND__MEMBER_KIND_VM && pv_state_vm(before, member->id, &vm))
+		pv_buf_addf(out, " vm %s", vm.name);
+	else if (member->kind == PV__MEMBER_KIND__MEMBER_KIND_BRIDGE && pv_state_bridge(before, member->id, &bridge))
+		pv_buf_addf(out, " bridge %s", bridge.name);
+	else if (member->kind == PV__MEMBER_KIND__MEMBER_KIND_LAB && pv_state_lab(before, member->id, &lab))
+		pv_buf_addf(out, " lab %s", lab_name(lab.kind, lab.name));
+}
+
+static void lab_event(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_LAB_CREATED:
+		enum_word(out, &pv__lab_kind__descriptor, (int)event->lab_created->kind, strlen("LAB_KIND_"));
+		pv_buf_addstr(out, " lab created");
+		break;
+	case PV__EVENT__BODY_LAB_CLOSED:
+		pv_buf_addstr(out, "lab closed");
+		break;
+	case PV__EVENT__BODY_VM_DECLARED:
+		pv_buf_addstr(out, "VM declared");
+		text(out, ", profile ", event->vm_declared->profile);
+		break;
+	case PV__EVENT__BODY_BRIDGE_DECLARED:
+		pv_buf_addstr(out, "bridge declared");
+		break;
+	case PV__EVENT__BODY_MEMBERS_INCLUDED:
+		pv_buf_addstr(out, "includes");
+		for (size_t i = 0; i < event->members_included->n_members; i++)
+			member_name(before, event->members_included->members[i], out);
+		break;
+	default:
+		pv_buf_addstr(out, "removes");
+		if (event->member_removed->member)
+			member_name(before, event->member_removed->member, out);
+	}
+}
+
+static void vm_changed(const Pv__VmChanged *change, struct pv_buf *out)
+{
+	enum_word(out, &pv__vm_change__descriptor, (int)change->change, strlen("VM_CHANGE_"));
+	text(out, ": ", change->reason);
+}
+
+void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, const char *op, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_RUN_STARTED:
+	case PV__EVENT__BODY_RUN_ENDED:
+		run_event(event, out);
+		break;
+	case PV__EVENT__BODY_FILE_DISCOVERED:
+	case PV__EVENT__BODY_FILE_DISPATCHED:
+	case PV__EVENT__BODY_FILE_COMPLETED:
+		file_event(event, out);
+		break;
+	case PV__EVENT__BODY_TASK_STARTED:
+	case PV__EVENT__BODY_TASK_ENDED:
+		task_event(event, out);
+		break;
+	case PV__EVENT__BODY_TEST_STARTED:
+	case PV__EVENT__BODY_TEST_ENDED:
+	case PV__EVENT__BODY_TEST_LOGGED:
+		test_event(event, out);
+		break;
+	case PV__EVENT__BODY_LAB_CREATED:
+	case PV__EVENT__BODY_LAB_CLOSED:
+	case PV__EVENT__BODY_VM_DECLARED:
+	case PV__EVENT__BODY_BRIDGE_DECLARED:
+	case PV__EVENT__BODY_MEMBERS_INCLUDED:
+	case PV__EVENT__BODY_MEMBER_REMOVED:
+		lab_event(event, before, out);
+		break;
+	case PV__EVENT__BODY_CALL_STARTED:
+		call_started(event->call_started, op, out);
+		break;
+	case PV__EVENT__BODY_CALL_ENDED:
+		call_ended(event->call_ended, op, out);
+		break;
+	case PV__EVENT__BODY_VM_CHANGED:
+		vm_changed(event->vm_changed, out);
+		break;
+	case PV__EVENT__BODY_NOTICE:
+		text(out, "notice: ", event->notice->text);
+		break;
+	default:
+		pv_buf_addstr(out, "event of a newer version");
+	}
+}

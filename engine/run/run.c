@@ -1,0 +1,259 @@
+#include "engine/run/run.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "engine/lab/driver_qemu.h"
+#include "engine/run/preflight.h"
+#include "engine/run/run_internal.h"
+#include "proto/mem.h"
+
+void pv_run_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("provium: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+}
+
+bool pv_run_wants_color(enum pv_color color, FILE *out)
+{
+	const char *no_color = getenv("NO_COLOR");
+
+	if (color != PV_COLOR_AUTO)
+		return color == PV_COLOR_ALWAYS;
+	return isatty(fileno(out)) && (!no_color || !*no_color);
+}
+
+/* ---- before the first VM ---- */
+
+static enum pv_err choose_seed(struct pv_run *run, struct pv_errmsg *msg)
+{
+	run->seed = run->options->seed;
+	if (!run->options->has_seed && getrandom(&run->seed, sizeof(run->seed), 0) != (ssize_t)sizeof(run->seed))
+		return pv_err_sys(msg, PV_ERR_IO, errno, "getrandom");
+	return PV_OK;
+}
+
+static enum pv_err select_files(struct pv_run *run, struct pv_errmsg *msg)
+{
+	const struct pv_run_options *options = run->options;
+	struct pv_discover_request request = {
+		.paths = options->paths,
+		.n_paths = options->n_paths,
+		.roots = (const char *const *)run->config.roots,
+		.n_roots = run->config.n_roots,
+		.suffix = PV_SUFFIX_TEST,
+	};
+	enum pv_err err = pv_discover(&request, &run->found, msg);
+
+	if (err)
+		return err;
+	char *state = pv_config_rerun_path();
+	bool no_state;
+	run->n_discovered = run->found.n;
+	err = pv_select(&run->found, &options->select, run->seed, state, &no_state, msg);
+	if (!err && no_state)
+		pv_run_say("no failed run is remembered in %s: nothing to run again", state);
+	free(state);
+	return err;
+}
+
+static void tell_trouble(void *arg, enum pv_check_level level, const char *check, const char *text)
+{
+	(void)arg;
+	if (level != PV_CHECK_OK)
+		pv_run_say("%s%s: %s", level == PV_CHECK_WARN ? "warning: " : "", check, text);
+}
+
+static bool checks_pass(struct pv_run *run)
+{
+	struct pv_preflight preflight = {
+		.config = &run->config,
+		.accel = run->options->accel,
+		.jobs = run->options->jobs,
+		.report = tell_trouble,
+	};
+
+	return run->options->no_preflight || pv_preflight(&preflight);
+}
+
+static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_filters_check(&run->options->tests, msg);
+
+	if (!err)
+		err = pv_config_load(run->options->config, true, &run->config, msg);
+	if (!err)
+		err = choose_seed(run, msg);
+	if (!err)
+		err = select_files(run, msg);
+	return err;
+}
+
+/* ---- the engine and its driver ---- */
+
+static void on_notice(void *arg, const char *line)
+{
+	(void)arg;
+	pv_run_say("%s", line);
+}
+
+static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
+{
+	char *cache_dir;
+	enum pv_err err = pv_config_xdg(PV_XDG_CACHE, "images", &cache_dir, msg);
+
+	if (err)
+		return err;
+	struct pv_driver_qemu_config driver = {
+		.run_dir = run->place.dir,
+		.socket_dir = run->place.socket_dir,
+		.cache_dir = cache_dir,
+		.agent = run->config.agent,
+		.accel = run->options->accel,
+	};
+	pv_driver_qemu_install(run->engine, &driver);
+	free(cache_dir);
+	return PV_OK;
+}
+
+static enum pv_err start_engine(struct pv_run *run, struct pv_errmsg *msg)
+{
+	run->base = event_base_new();
+	if (!run->base)
+		return pv_err_set(msg, PV_ERR_INTERNAL, "libevent gives no event loop");
+	struct pv_engine_config config = {
+		.base = run->base,
+		.journal = run->place.journal,
+		.profiles = run->config.profiles,
+		.n_profiles = run->config.n_profiles,
+		.seed = run->seed,
+		.notice = on_notice,
+	};
+	run->engine = pv_engine_create(&config);
+	return install_driver(run, msg);
+}
+
+static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
+{
+	struct pv_place_request request = {
+		.store = run->config.run_dir,
+		.dir = run->options->journal,
+		.in_memory = run->options->no_journal,
+		.durability = run->options->durability,
+	};
+
+	return pv_run_place_make(&request, &run->place, msg);
+}
+
+/* ---- the end ---- */
+
+/* The verdict of a run whose journal is whole. */
+static enum pv_exit verdict(const struct pv_run *run)
+{
+	if (run->interrupted)
+		return PV_EXIT_INTERRUPTED;
+	return pv_results_sum(run->results).clean ? PV_EXIT_OK : PV_EXIT_UNCLEAN;
+}
+
+static void remember_failed(struct pv_run *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	char *path = pv_config_rerun_path();
+
+	if (pv_select_remember(&run->found, run->results, path, &msg) != PV_OK)
+		pv_run_say("--rerun-failed will not know of this run: %s", msg.text);
+	free(path);
+}
+
+static enum pv_exit finish(struct pv_run *run)
+{
+	const struct pv_errmsg *failure = pv_engine_failed(run->engine);
+	struct pv_errmsg msg = { .text = "" };
+
+	if (failure) {
+		pv_run_say("%s", failure->text);
+		return PV_EXIT_TROUBLE;
+	}
+	if (pv_journal_commit(run->place.journal, &msg) != PV_OK ||
+	    pv_journal_sync(run->place.journal, &msg) != PV_OK) {
+		pv_run_say("%s", msg.text);
+		return PV_EXIT_TROUBLE;
+	}
+	pv_report_text_summary(&run->text, run->results);
+	enum pv_exit code = verdict(run);
+	remember_failed(run);
+	if (code != PV_EXIT_OK) {
+		pv_run_say("seed %llu", (unsigned long long)run->seed);
+		if (run->place.keep)
+			pv_run_say("recorded: provium replay %s",
+			           run->options->journal ? run->place.dir : run->place.id);
+	}
+	return code;
+}
+
+static enum pv_exit run_files(struct pv_run *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	enum pv_exit code = PV_EXIT_TROUBLE;
+
+	if (make_place(run, &msg) != PV_OK) {
+		pv_run_say("%s", msg.text);
+		return code;
+	}
+	if (start_engine(run, &msg) != PV_OK) {
+		pv_run_say("%s", msg.text);
+	} else {
+		pv_run_loop(run);
+		code = finish(run);
+	}
+	pv_engine_destroy(run->engine);
+	if (run->base)
+		event_base_free(run->base);
+	pv_run_place_clear(&run->place);
+	pv_run_place_free(&run->place);
+	return code;
+}
+
+static enum pv_exit execute(struct pv_run *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+
+	if (prepare(run, &msg) != PV_OK) {
+		pv_run_say("%s", msg.text);
+		return PV_EXIT_TROUBLE;
+	}
+	if (run->found.n == 0) {
+		if (run->n_discovered == 0)
+			pv_run_say("no test files found (*" PV_SUFFIX_TEST ")");
+		else
+			pv_run_say("none of %zu test file(s) is selected", run->n_discovered);
+		pv_report_text_summary(&run->text, run->results);
+		return PV_EXIT_OK;
+	}
+	return checks_pass(run) ? run_files(run) : PV_EXIT_TROUBLE;
+}
+
+enum pv_exit pv_run_execute(const struct pv_run_options *options)
+{
+	struct pv_run run = { .options = options };
+
+	run.text.out = options->json ? stderr : stdout;
+	run.text.verbosity = options->verbosity;
+	run.text.color = pv_run_wants_color(options->color, run.text.out);
+	run.results = pv_results_create();
+	enum pv_exit code = execute(&run);
+	pv_results_destroy(run.results);
+	pv_found_free(&run.found);
+	pv_config_free(&run.config);
+	return code;
+}

@@ -1,0 +1,56 @@
+/* A whole run: configuration and selection, checks, the journal, test files dispatched one after the other or side by side, reports. */
+#ifndef PV_RUN_RUN_H
+#define PV_RUN_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/run/filters.h"
+#include "engine/run/report.h"
+#include "engine/run/select.h"
+#include "journal/journal.h"
+
+/* Exit codes of the program. */
+enum pv_exit {
+	PV_EXIT_OK = 0,
+	PV_EXIT_UNCLEAN = 1, /* a file is not clean */
+	PV_EXIT_TROUBLE = 2, /* usage, configuration, preflight, internal error */
+	PV_EXIT_PROOF = 3,   /* divergence, failed audit */
+	PV_EXIT_INTERRUPTED = 130,
+};
+
+enum pv_color { PV_COLOR_AUTO, PV_COLOR_ALWAYS, PV_COLOR_NEVER };
+
+struct pv_run_options {
+	const char *config; /* path, NULL: the default */
+	const char *const *paths;
+	size_t n_paths;
+	struct pv_selection select;
+	struct pv_test_filters tests;
+	const char *accel; /* NULL: the profile's */
+	unsigned jobs;     /* files in flight, at least 1 */
+	bool no_preflight;
+	uint64_t timeout_ns; /* of a file, 0: none */
+	bool fail_fast;
+	bool has_seed;
+	uint64_t seed;
+	enum pv_verbosity verbosity;
+	enum pv_color color;
+	bool json;
+	const char *journal; /* run directory to create, NULL: in the run store */
+	bool no_journal;
+	enum pv_durability durability;
+	char *const *argv; /* of the program, for the record; NULL-terminated */
+};
+
+/* Runs and reports. Trouble is told on stderr. Blocks; SIGINT and SIGTERM end it in order, a second one at once. */
+enum pv_exit pv_run_execute(const struct pv_run_options *options);
+
+/* A sentence for the user: "provium: <text>" on stderr. */
+void pv_run_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Whether text on `out` is to be coloured. */
+bool pv_run_wants_color(enum pv_color color, FILE *out);
+
+#endif

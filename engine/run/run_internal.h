@@ -1,0 +1,51 @@
+/* Private to the run: its parts, and the steps that run.c puts in order. */
+#ifndef PV_RUN_RUN_INTERNAL_H
+#define PV_RUN_RUN_INTERNAL_H
+
+#include "engine/lab/engine.h"
+#include "engine/run/config.h"
+#include "engine/run/discover.h"
+#include "engine/run/file_run.h"
+#include "engine/run/place.h"
+#include "engine/run/run.h"
+
+struct event;
+struct event_base;
+
+struct pv_run {
+	const struct pv_run_options *options;
+	struct pv_config config;
+	struct pv_found found;
+	size_t n_discovered; /* before --filter and the like */
+	struct pv_run_place place;
+	uint64_t seed;
+
+	struct event_base *base;
+	struct pv_engine *engine;
+	struct pv_engine_listener listener;
+	struct pv_results *results;
+	struct pv_report_text text;
+
+	/* dispatch (run_loop.c) */
+	struct pv_file_run **in_flight; /* by index into found.files; NULL: not begun or completed */
+	size_t n_in_flight;
+	size_t next; /* index of the next file to dispatch */
+	bool stop_dispatch;
+	bool interrupted;
+	bool over;
+	struct pv_deferred advance;
+	struct pv_deferred interrupt;
+	struct event *sync_timer;
+	struct event *signals[2];
+	bool sync_wanted;
+	uint64_t synced_seq;
+};
+
+/* run_events.c: false if the journal cannot be written. */
+bool pv_run_propose_start(struct pv_run *run);
+bool pv_run_propose_end(struct pv_run *run);
+
+/* run_loop.c: from RunStarted to the last file completed, or to a journal that cannot be written. */
+void pv_run_loop(struct pv_run *run);
+
+#endif

@@ -1,0 +1,198 @@
+/* The loop of a run: dispatch, completion, syncing of the journal, interruption. */
+#include <event2/event.h>
+#include <openssl/sha.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/run/run_internal.h"
+#include "proto/mem.h"
+
+#define SYNC_INTERVAL_US 100000
+
+/* ---- events as they come ---- */
+
+static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
+{
+	struct pv_run *run = arg;
+	const struct pv_file_result *file = pv_results_apply(run->results, event);
+
+	(void)seq;
+	if (event->body_case == PV__EVENT__BODY_TEST_ENDED)
+		run->sync_wanted = true;
+	if (!file)
+		return;
+	pv_report_text_file(&run->text, file);
+	if (run->options->json)
+		pv_report_json_file(stdout, file);
+	if (run->options->fail_fast && file->verdict != PV__VERDICT__VERDICT_PASSED)
+		run->stop_dispatch = true;
+}
+
+/* Puts what is committed on the disk. A failure shows with the next commit, which ends the run. */
+static void sync_journal(struct pv_run *run)
+{
+	uint64_t committed = pv_journal_committed_seq(run->place.journal);
+
+	run->sync_wanted = false;
+	if (run->options->durability != PV_DURABILITY_BATCH || committed == run->synced_seq ||
+	    pv_engine_failed(run->engine))
+		return;
+	struct pv_errmsg msg = { .text = "" };
+	if (pv_journal_sync(run->place.journal, &msg) != PV_OK)
+		pv_run_say("%s", msg.text);
+	run->synced_seq = committed;
+}
+
+static void on_sync_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	sync_journal(arg);
+}
+
+/* ---- dispatch ---- */
+
+/* Every file has its own stream of random numbers, which does not depend on the other files of the run. */
+static uint64_t seed_of_file(uint64_t seed, const char *root_path)
+{
+	struct pv_buf input = { .data = NULL };
+	uint8_t hash[SHA256_DIGEST_LENGTH];
+	uint64_t result;
+
+	pv_buf_add(&input, &seed, sizeof(seed));
+	pv_buf_addstr(&input, root_path);
+	SHA256(input.data, input.len, hash);
+	pv_buf_free(&input);
+	memcpy(&result, hash, sizeof(result));
+	return result;
+}
+
+static void file_done(void *arg, struct pv_file_run *file)
+{
+	struct pv_run *run = arg;
+
+	for (size_t i = 0; i < run->next; i++) {
+		if (run->in_flight[i] == file)
+			run->in_flight[i] = NULL;
+	}
+	run->n_in_flight--;
+	pv_file_run_destroy(file);
+	pv_engine_defer(run->engine, &run->advance);
+}
+
+static void dispatch(struct pv_run *run)
+{
+	size_t index = run->next++;
+	const struct pv_found_file *file = &run->found.files[index];
+	struct pv_file_run_config config = {
+		.engine = run->engine,
+		.file = (uint32_t)(index + 1),
+		.path = file->path,
+		.shown_path = file->shown_path,
+		.roots = (const char *const *)run->found.roots,
+		.filters = &run->options->tests,
+		.timeout_ns = run->options->timeout_ns,
+		.seed = seed_of_file(run->seed, file->root_path),
+		.done = file_done,
+		.arg = run,
+	};
+
+	run->in_flight[index] = pv_file_run_start(&config);
+	if (run->in_flight[index])
+		run->n_in_flight++;
+}
+
+static void advance(void *arg)
+{
+	struct pv_run *run = arg;
+
+	while (!run->stop_dispatch && run->next < run->found.n && run->n_in_flight < run->options->jobs &&
+	       !pv_engine_failed(run->engine))
+		dispatch(run);
+	if (run->n_in_flight > 0)
+		return;
+	run->over = true;
+	/* Queued again so that the turn at work does not wait for the world, which has nothing left to tell. */
+	pv_engine_defer(run->engine, &run->advance);
+}
+
+/* ---- interruption ---- */
+
+static void interrupt(void *arg)
+{
+	struct pv_run *run = arg;
+
+	run->stop_dispatch = true;
+	for (size_t i = 0; i < run->next; i++) {
+		if (run->in_flight[i])
+			pv_file_run_interrupt(run->in_flight[i], "interrupted");
+	}
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	struct pv_run *run = arg;
+
+	(void)sig;
+	(void)what;
+	if (!run->interrupted) {
+		run->interrupted = true;
+		pv_run_say("interrupted: ending the tests in flight; once more to leave at once");
+		pv_engine_defer(run->engine, &run->interrupt);
+		return;
+	}
+	/* At once: the VMs, which would outlive this process, are killed; the journal stays as committed. */
+	pv_engine_destroy(run->engine);
+	pv_run_place_clear(&run->place);
+	_exit(PV_EXIT_INTERRUPTED);
+}
+
+/* ---- the loop ---- */
+
+static void start_events(struct pv_run *run)
+{
+	static const int signals[] = { SIGINT, SIGTERM };
+	struct timeval interval = { .tv_usec = SYNC_INTERVAL_US };
+
+	run->sync_timer = event_new(run->base, -1, EV_PERSIST, on_sync_timer, run);
+	if (!run->sync_timer || event_add(run->sync_timer, &interval) < 0)
+		PV_BUG("libevent has no timer to give");
+	for (size_t i = 0; i < 2; i++) {
+		run->signals[i] = evsignal_new(run->base, signals[i], on_signal, run);
+		if (!run->signals[i] || event_add(run->signals[i], NULL) < 0)
+			PV_BUG("libevent cannot watch signal %d", signals[i]);
+	}
+}
+
+static void stop_events(struct pv_run *run)
+{
+	event_free(run->sync_timer);
+	for (size_t i = 0; i < 2; i++)
+		event_free(run->signals[i]);
+	pv_engine_undefer(run->engine, &run->advance);
+	pv_engine_undefer(run->engine, &run->interrupt);
+	pv_engine_unlisten(run->engine, &run->listener);
+}
+
+void pv_run_loop(struct pv_run *run)
+{
+	run->in_flight = pv_xcalloc(run->found.n + 1, sizeof(*run->in_flight));
+	run->advance = (struct pv_deferred){ .run = advance, .arg = run };
+	run->interrupt = (struct pv_deferred){ .run = interrupt, .arg = run };
+	run->listener = (struct pv_engine_listener){ .event = on_event, .arg = run };
+	pv_engine_listen(run->engine, &run->listener);
+	start_events(run);
+	if (pv_run_propose_start(run))
+		pv_engine_defer(run->engine, &run->advance);
+	while (!run->over && !pv_engine_failed(run->engine)) {
+		pv_engine_turn(run->engine);
+		if (run->sync_wanted)
+			sync_journal(run);
+	}
+	if (!pv_engine_failed(run->engine))
+		(void)pv_run_propose_end(run);
+	stop_events(run);
+	free(run->in_flight);
+}

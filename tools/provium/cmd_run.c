@@ -1,0 +1,188 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/provium/verb.h"
+
+struct flags {
+	const char *config, *shard;
+	struct pv_selection select;
+	int accel_choice, color, durability, verbosity, vmm;
+	bool include_slow, fail_fast, no_preflight, json, no_journal;
+	struct pv_option_texts tags, no_tags, tag_metas, no_tag_metas;
+	unsigned jobs;
+	uint64_t timeout_ns;
+	struct pv_option_u64 seed;
+	struct pv_option_maybe journal;
+};
+
+#define AT(member) .offset = offsetof(struct flags, member)
+
+static const char *const accels[] = { "auto", "kvm", "tcg", NULL };
+static const char *const colors[] = { "auto", "always", "never", NULL };
+/* In the order of enum pv_durability. */
+static const char *const durabilities[] = { "batch", "sync", "none", NULL };
+static const char *const vmms[] = { "qemu", NULL };
+
+static const struct pv_option options[] = {
+	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
+	  .help = "configuration (default: ./provium.toml)" },
+	{ "filter", 0, PV_OPTION_TEXT, AT(select.filter), .argument = "STR",
+	  .help = "files whose root path contains STR" },
+	{ "rerun-failed", 0, PV_OPTION_FLAG, AT(select.rerun_failed), .help = "files that failed when last one did" },
+	{ "since", 0, PV_OPTION_TEXT, AT(select.since), .argument = "PATH", .help = "files modified later than PATH" },
+	{ "shard", 0, PV_OPTION_TEXT, AT(shard), .argument = "K/N", .help = "the Kth of N parts of the files" },
+	{ "shuffle", 0, PV_OPTION_FLAG, AT(select.shuffle), .help = "file order drawn from the seed" },
+	{ "include-slow", 0, PV_OPTION_FLAG, AT(include_slow), .help = "also tests with meta.slow" },
+	{ "tag", 0, PV_OPTION_TEXTS, AT(tags), .argument = "TAG", .help = "tests with any of these tags" },
+	{ "no-tag", 0, PV_OPTION_TEXTS, AT(no_tags), .argument = "TAG", .help = "tests without any of these tags" },
+	{ "tag-meta", 0, PV_OPTION_TEXTS, AT(tag_metas), .argument = "KEY=VALUE", .help = "tests whose meta matches" },
+	{ "no-tag-meta", 0, PV_OPTION_TEXTS, AT(no_tag_metas), .argument = "KEY=VALUE",
+	  .help = "tests whose meta does not match" },
+	{ "vmm", 0, PV_OPTION_CHOICE, AT(vmm), .argument = "qemu", .choices = vmms, .help = "what runs the VMs" },
+	{ "accel", 0, PV_OPTION_CHOICE, AT(accel_choice), .argument = "auto|kvm|tcg", .choices = accels,
+	  .help = "accelerator (default: the profile's)" },
+	{ "jobs", 0, PV_OPTION_COUNT, AT(jobs), .argument = "N", .help = "files in flight at once (default: 1)" },
+	{ "no-preflight", 0, PV_OPTION_FLAG, AT(no_preflight), .help = "skip the checks of `doctor`" },
+	{ .name = "no-ksm", .kind = PV_OPTION_NOTHING },
+	{ "timeout", 0, PV_OPTION_DURATION, AT(timeout_ns), .argument = "DUR",
+	  .help = "wall clock of one file (default: 300, 0: none)" },
+	{ "fail-fast", 0, PV_OPTION_FLAG, AT(fail_fast), .help = "no dispatch after the first failed file" },
+	{ "seed", 0, PV_OPTION_U64, AT(seed), .argument = "N", .help = "source of all randomness (default: random)" },
+	{ "verbose", 'v', PV_OPTION_SET, AT(verbosity), .value = PV_VERBOSE, .help = "also passed and skipped tests" },
+	{ "quiet", 'q', PV_OPTION_SET, AT(verbosity), .value = PV_QUIET, .help = "only files that are not clean" },
+	{ "color", 0, PV_OPTION_CHOICE, AT(color), .argument = "auto|always|never", .choices = colors,
+	  .help = "coloured text (default: auto)" },
+	{ "json", 0, PV_OPTION_FLAG, AT(json), .help = "results as JSON Lines on stdout" },
+	{ "journal", 0, PV_OPTION_MAYBE, AT(journal), .argument = "PATH", .help = "run directory to create" },
+	{ "no-journal", 0, PV_OPTION_FLAG, AT(no_journal), .help = "record in memory only" },
+	{ "durability", 0, PV_OPTION_CHOICE, AT(durability), .argument = "sync|batch|none", .choices = durabilities,
+	  .help = "when the journal reaches the disk (default: batch)" },
+	PV_OPTION_NOT_YET("watch"),
+	PV_OPTION_NOT_YET("mem"),
+	PV_OPTION_NOT_YET("cpus"),
+	PV_OPTION_NOT_YET("cpu-overcommit"),
+	PV_OPTION_NOT_YET("psi-threshold"),
+	PV_OPTION_NOT_YET("no-templates"),
+	PV_OPTION_NOT_YET("orphan-timeout"),
+	PV_OPTION_NOT_YET("retries"),
+	PV_OPTION_NOT_YET("repeat"),
+	PV_OPTION_NOT_YET("keep-failed"),
+	PV_OPTION_NOT_YET("junit"),
+	PV_OPTION_NOT_YET("tap"),
+	PV_OPTION_NOT_YET("ctrf"),
+	PV_OPTION_NOT_YET("html"),
+	PV_OPTION_NOT_YET("save-events"),
+	PV_OPTION_NOT_YET("events-stdout"),
+	PV_OPTION_NOT_YET("events-socket"),
+	{ .name = NULL },
+};
+
+#undef AT
+
+/* True if two words that contradict each other were given. */
+static bool given_both(char *const *argv, const char *const *one, const char *const *other)
+{
+	bool has_one = false, has_other = false;
+
+	for (argv += 2; *argv && strcmp(*argv, "--") != 0; argv++) {
+		size_t n = strcspn(*argv, "=");
+		for (size_t i = 0; one[i]; i++)
+			has_one |= strlen(one[i]) == n && strncmp(*argv, one[i], n) == 0;
+		for (size_t i = 0; other[i]; i++)
+			has_other |= strlen(other[i]) == n && strncmp(*argv, other[i], n) == 0;
+	}
+	return has_one && has_other;
+}
+
+static enum pv_exit contradiction(char *const *argv)
+{
+	static const char *const verbose[] = { "-v", "--verbose", NULL }, *const quiet[] = { "-q", "--quiet", NULL };
+	static const char *const no_journal[] = { "--no-journal", NULL };
+	static const char *const recording[] = { "--journal", "--durability", NULL };
+
+	if (given_both(argv, verbose, quiet))
+		return pv_verb_usage(&pv_verb_run, "--verbose and --quiet exclude each other");
+	if (given_both(argv, no_journal, recording))
+		return pv_verb_usage(&pv_verb_run, "--no-journal excludes --journal and --durability");
+	return PV_EXIT_OK;
+}
+
+static struct pv_run_options run_options(const struct flags *flags, const struct pv_option_texts *paths,
+                                         char *const *argv)
+{
+	return (struct pv_run_options){
+		.config = flags->config,
+		.paths = paths->items,
+		.n_paths = paths->n,
+		.select = flags->select,
+		.tests = {
+			.include_slow = flags->include_slow,
+			.tags = flags->tags.items,
+			.n_tags = flags->tags.n,
+			.no_tags = flags->no_tags.items,
+			.n_no_tags = flags->no_tags.n,
+			.tag_metas = flags->tag_metas.items,
+			.n_tag_metas = flags->tag_metas.n,
+			.no_tag_metas = flags->no_tag_metas.items,
+			.n_no_tag_metas = flags->no_tag_metas.n,
+		},
+		.accel = flags->accel_choice < 0 ? NULL : accels[flags->accel_choice],
+		.jobs = flags->jobs,
+		.no_preflight = flags->no_preflight,
+		.timeout_ns = flags->timeout_ns,
+		.fail_fast = flags->fail_fast,
+		.has_seed = flags->seed.given,
+		.seed = flags->seed.value,
+		.verbosity = (enum pv_verbosity)flags->verbosity,
+		.color = (enum pv_color)flags->color,
+		.json = flags->json,
+		.journal = flags->journal.text,
+		.no_journal = flags->no_journal,
+		.durability = (enum pv_durability)flags->durability,
+		.argv = argv,
+	};
+}
+
+static void free_flags(struct flags *flags)
+{
+	free(flags->tags.items);
+	free(flags->no_tags.items);
+	free(flags->tag_metas.items);
+	free(flags->no_tag_metas.items);
+}
+
+static enum pv_exit run(char *const *argv)
+{
+	struct flags flags = {
+		.accel_choice = -1,
+		.jobs = 1,
+		.timeout_ns = 300ull * 1000000000u,
+		.verbosity = PV_NORMAL,
+		.durability = PV_DURABILITY_BATCH,
+	};
+	struct pv_option_texts paths = { .items = NULL };
+	enum pv_exit code = PV_EXIT_TROUBLE;
+
+	if (pv_verb_parse(&pv_verb_run, argv, &flags, &paths))
+		code = contradiction(argv);
+	if (code == PV_EXIT_OK) {
+		struct pv_errmsg msg = { .text = "" };
+		if (flags.shard && pv_shard_parse(flags.shard, &flags.select.shard, &msg) != PV_OK) {
+			code = pv_verb_usage(&pv_verb_run, "%s", msg.text);
+		} else {
+			struct pv_run_options run_with = run_options(&flags, &paths, argv);
+			code = pv_run_execute(&run_with);
+		}
+	}
+	free_flags(&flags);
+	free(paths.items);
+	return code;
+}
+
+const struct pv_verb pv_verb_run = {
+	.name = "run",
+	.synopsis = "run [PATH]... [flags]",
+	.summary = "run test files (*.test.lua)",
+	.options = options,
+	.run = run,
+};
