@@ -1,0 +1,168 @@
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proto/mem.h"
+#include "vmctl/qemu_args.h"
+
+static const struct pv_qemu_fds fds = { .qmp = 3, .agent = 4, .console = 5 };
+
+static const struct pv_machine_config plain = {
+	.name = "alpha",
+	.dir = "/run/vm",
+	.socket_dir = "/run/s",
+	.qemu = "qemu-system-x86_64",
+	.machine = "pc",
+	.memory_bytes = 256u << 20,
+	.cpus = 2,
+	.kernel = "/boot/vmlinuz",
+	.initrd = "/boot/initrd",
+	.cmdline = "console=ttyS0 quiet, or not",
+	.uuid = "5e7e3c05-4f8d-4b7a-9d0c-2f6f4a0c9b11",
+};
+
+/* Two arguments a line, as options and their values pair up. */
+static char *joined(char **argv)
+{
+	struct pv_buf text = { 0 };
+
+	for (char **arg = argv; *arg; arg++)
+		pv_buf_addf(&text, "%s%s", arg == argv ? "" : (*arg)[0] == '-' ? "\n" : " ", *arg);
+	pv_qemu_args_free(argv);
+	return pv_buf_steal(&text);
+}
+
+/* A change of this text changes what a snapshot can be restored into. */
+static void test_args__golden(void **state)
+{
+	char *text = joined(pv_qemu_args(&plain, &fds, "/run/vm/console.log"));
+
+	(void)state;
+	assert_string_equal(
+	    text, "qemu-system-x86_64\n"
+	          "-nodefaults\n"
+	          "-no-user-config\n"
+	          "-display none\n"
+	          "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+	          "-name guest=alpha,process=provium:alpha\n"
+	          "-uuid 5e7e3c05-4f8d-4b7a-9d0c-2f6f4a0c9b11\n"
+	          "-machine pc,accel=tcg,usb=off,dump-guest-core=off,vmport=off\n"
+	          "-cpu max\n"
+	          "-smp 2\n"
+	          "-m size=268435456B\n"
+	          "-chardev socket,id=qmp,fd=3,server=on,wait=off\n"
+	          "-mon chardev=qmp,mode=control\n"
+	          "-chardev socket,id=console,fd=5,server=on,wait=off,logfile=/run/vm/console.log,logappend=on\n"
+	          "-serial chardev:console\n"
+	          "-device virtio-serial-pci,id=serial,max_ports=2,addr=0x3\n"
+	          "-chardev socket,id=agent,fd=4,server=on,wait=off\n"
+	          "-device virtserialport,bus=serial.0,nr=1,chardev=agent,name=org.provium.agent.0\n"
+	          "-object rng-builtin,id=rng\n"
+	          "-device virtio-rng-pci,rng=rng,addr=0x4\n"
+	          "-kernel /boot/vmlinuz\n"
+	          "-initrd /boot/initrd\n"
+	          "-append console=ttyS0 quiet, or not");
+	free(text);
+}
+
+static void test_args__variants(void **state)
+{
+	struct pv_machine_config config = plain;
+	char *text;
+
+	(void)state;
+	config.kvm = true;
+	config.machine = "microvm";
+	config.has_rng_seed = true;
+	config.rng_seed = UINT64_MAX;
+	config.has_rtc = true;
+	config.rtc_s = 1000000000;
+	text = joined(pv_qemu_args(&config, &fds, "/run/vm/console.log"));
+	assert_non_null(strstr(text, "\n-machine microvm,accel=kvm,usb=off,dump-guest-core=off\n"));
+	assert_non_null(strstr(text, "\n-seed 18446744073709551615\n"));
+	assert_non_null(strstr(text, "\n-rtc base=2001-09-09T01:46:40\n"));
+	free(text);
+	config.rtc_s = 4102444800; /* 2100: no battery clock counts so far */
+	text = joined(pv_qemu_args(&config, &fds, "/run/vm/console.log"));
+	assert_null(strstr(text, "-rtc"));
+	free(text);
+}
+
+/* A name or a path cannot add options: where QEMU parses a list, commas are doubled. */
+static void test_args__commas(void **state)
+{
+	struct pv_machine_config config = plain;
+	char *text;
+
+	(void)state;
+	config.name = "a,process=evil";
+	config.kernel = "/k,1";
+	config.machine = "pc,accel=kvm";
+	text = joined(pv_qemu_args(&config, &fds, "/run/x,logappend=off/console.log"));
+	assert_non_null(strstr(text, "-name guest=a,,process=evil,process=provium:a,,process=evil\n"));
+	assert_non_null(strstr(text, "logfile=/run/x,,logappend=off/console.log,logappend=on\n"));
+	assert_non_null(strstr(text, "-machine pc,,accel=kvm,accel=tcg,"));
+	assert_non_null(strstr(text, "-kernel /k,1\n"));
+	free(text);
+}
+
+/* ---- version ---- */
+
+static enum pv_err ask(const char *says, char version[32], struct pv_errmsg *msg)
+{
+	char path[] = "/tmp/pv-test-qemu-XXXXXX";
+	int fd = mkstemp(path);
+	FILE *file = fdopen(fd, "w");
+	enum pv_err err;
+
+	fprintf(file, "#!/bin/sh\n%s\n", says);
+	fchmod(fd, 0700);
+	fclose(file);
+	err = pv_qemu_version(path, version, msg);
+	unlink(path);
+	return err;
+}
+
+static void test_version__of_programs(void **state)
+{
+	struct pv_errmsg *msg = PV_NEW(struct pv_errmsg);
+	char version[32];
+
+	(void)state;
+	assert_int_equal(ask("echo 'QEMU emulator version 7.2.19 (Debian 1:7.2+dfsg-7)'; echo Copyright", version, msg),
+	                 PV_OK);
+	assert_string_equal(version, "7.2.19");
+	assert_int_equal(ask("echo 'QEMU emulator version 10.0.0'", version, msg), PV_OK);
+	assert_string_equal(version, "10.0.0");
+	assert_int_equal(ask("echo 'QEMU emulator version 7.1.0'", version, msg), PV_ERR_VERSION);
+	assert_non_null(strstr(msg->text, "7.1.0"));
+	assert_non_null(strstr(msg->text, "7.2"));
+	assert_int_equal(ask("echo 'QEMU emulator version 5.2.0'", version, msg), PV_ERR_VERSION);
+	assert_int_equal(ask("echo 'bash 5.2'", version, msg), PV_ERR_FOREIGN);
+	assert_int_equal(ask("exit 1", version, msg), PV_ERR_FOREIGN);
+	assert_int_equal(ask("exec cat /dev/zero", version, msg), PV_ERR_PROTOCOL);
+	assert_int_equal(pv_qemu_version("/nonexistent/qemu", version, msg), PV_ERR_NOENT);
+	assert_non_null(strstr(msg->text, "install the package"));
+	free(msg);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_args__golden),
+		cmocka_unit_test(test_args__variants),
+		cmocka_unit_test(test_args__commas),
+		cmocka_unit_test(test_version__of_programs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,91 @@
+/* One virtual machine as a QEMU process (>= 7.2): start, reach its agent, pause, resume, reset, end.
+ *
+ * QEMU runs in a session of its own and outlives this process. It has no default devices and is sandboxed. Its sockets
+ * (QMP, agent, console) are made and bound here and passed as descriptors, so that there is nothing to poll for; they lie
+ * in `socket_dir` as qmp.sock, agent.sock and console.sock. The console goes to `console.log` in `dir`, written by QEMU
+ * itself; QEMU's own messages go to `qemu.log` there. Both are appended to.
+ */
+#ifndef PV_VMCTL_MACHINE_H
+#define PV_VMCTL_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/agent.pb-c.h"
+#include "proto/err.h"
+
+struct event_base;
+struct pv_agent;
+struct pv_machine;
+
+struct pv_machine_config {
+	const char *name;       /* for messages and QEMU's process name */
+	const char *dir;        /* existing directory of this machine alone: logs */
+	const char *socket_dir; /* existing directory for its sockets alone; short enough for sun_path */
+	const char *qemu;       /* binary, looked up in PATH if it has no '/' */
+	const char *machine;    /* QEMU machine type, e.g. "pc" */
+	bool kvm;               /* else TCG */
+	uint64_t memory_bytes;
+	uint32_t cpus;
+	const char *kernel;
+	const char *initrd;  /* with the agent in it */
+	const char *cmdline; /* complete */
+	const char *uuid;
+	bool has_rtc;
+	int64_t rtc_s; /* with has_rtc: where the battery clock starts, seconds since the epoch; else host time */
+	bool has_rng_seed;
+	uint64_t rng_seed;         /* with has_rng_seed: stream of virtio-rng, else host entropy */
+	uint64_t boot_deadline_ms; /* from start, or from a reset, to the agent's answer */
+};
+
+/* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the
+ * machine. */
+struct pv_machine_handler {
+	/* The agent has answered for the first time, or again after pv_machine_reset() or a reboot of the guest's own
+	 * (`again`). */
+	void (*ready)(void *arg, const Pva__HelloReply *hello, bool again);
+	/* A reset has begun after `ready` (also one that the guest asked for): open agent requests are lost. */
+	void (*reset)(void *arg);
+	/* The guest powered itself off; QEMU has ended or is being ended. No callback follows. */
+	void (*powered_off)(void *arg);
+	/* The machine is of no more use: QEMU ended or never answered, the guest's kernel panicked or reset again and
+	 * again, the boot deadline passed, the agent's channel failed, KVM failed (`kvm_failure`:
+	 * worth a retry under TCG). `msg` is one sentence and, after a newline, the tail of the console (4 KiB) if there
+	 * is one, else of qemu.log. Called once; no callback follows. QEMU is killed. */
+	void (*failed)(void *arg, enum pv_err err, const struct pv_errmsg *msg, bool kvm_failure);
+};
+
+typedef void pv_machine_cb(void *arg, enum pv_err err, const struct pv_errmsg *msg);
+
+/* Starts QEMU. `hello` (copied) is what the agent is told at each conversation; see pv_machine_set_hello().
+ * A missing kernel, initrd or QEMU binary, or a directory that cannot be used, is an error here; everything later comes
+ * through `handler`. */
+enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
+                             const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
+                             struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* What the agent is told at conversations to come (after a reset of the guest). Copied. */
+void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello);
+
+/* Stop and continue the vCPUs; `cb` once. If the machine fails or powers off first, `cb` gets the reason before the handler
+ * does. The boot deadline stands still while the machine is paused. */
+void pv_machine_pause(struct pv_machine *machine, pv_machine_cb *cb, void *arg);
+void pv_machine_resume(struct pv_machine *machine, pv_machine_cb *cb, void *arg);
+/* Warm reboot; `cb` when the agent has answered again (after `ready`), or with PV_ERR_TIMEOUT after `deadline_ms` (the
+ * machine has `failed` then too). PV_ERR_STATE for a paused machine and while another reset is at work. */
+void pv_machine_reset(struct pv_machine *machine, uint64_t deadline_ms, pv_machine_cb *cb, void *arg);
+
+/* The channel to the guest; usable between `ready` and `reset`, `powered_off` or `failed`. It is the machine's and lives
+ * until pv_machine_destroy(). */
+struct pv_agent *pv_machine_agent(struct pv_machine *machine);
+
+pid_t pv_machine_pid(const struct pv_machine *machine);
+uint64_t pv_machine_start_ticks(const struct pv_machine *machine);
+const char *pv_machine_console_path(const struct pv_machine *machine);
+
+/* Ends QEMU at once (SIGKILL), waits for it, removes its sockets, frees. Logs stay. No callback follows; open callbacks are
+ * dropped. NULL is fine. May be called inside a callback of this machine. */
+void pv_machine_destroy(struct pv_machine *machine);
+
+#endif

@@ -1,0 +1,134 @@
+/* What the files machine*.c share. */
+#ifndef PV_VMCTL_MACHINE_INTERNAL_H
+#define PV_VMCTL_MACHINE_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "vmctl/machine.h"
+#include "vmctl/panic.h"
+
+struct event;
+struct json_object;
+struct pv_console_watch;
+struct pv_process;
+struct pv_qmp;
+
+#define PV_MACHINE_SOCKETS 3 /* qmp.sock, agent.sock, console.sock */
+
+/* STARTING -> UP when QMP and agent have answered; UP -> STARTING at a reset; ENDED, for good, from both. */
+enum pv_machine_phase { PV_MACHINE_STARTING, PV_MACHINE_UP, PV_MACHINE_ENDED };
+
+/* A call of the owner that waits for its callback. */
+struct pv_machine_op {
+	TAILQ_ENTRY(pv_machine_op) entry;
+	struct pv_machine *machine;
+	pv_machine_cb *cb;
+	void *arg;
+	bool pause;              /* what the machine is when QEMU has done it */
+	bool accepted;           /* of a reset: QEMU has answered, */
+	bool begun;              /* its RESET event has come, */
+	bool answered;           /* and then the agent */
+	struct event *refusal;   /* brings a refusal out of the owner's call */
+	enum pv_err refused_err; /* with `refusal` */
+	char *refused_text;
+};
+
+struct pv_machine {
+	struct event_base *base;
+	const struct pv_machine_handler *handler;
+	void *arg;
+	char *name;
+	bool kvm;
+	uint64_t boot_deadline_ms;
+	Pva__Hello *hello;
+
+	struct pv_process *process;
+	struct pv_qmp *qmp;
+	struct pv_agent *agent;
+	struct pv_console_watch *watch;
+	char *sockets[PV_MACHINE_SOCKETS]; /* paths to remove at the end */
+	char *console_log;
+	char *qemu_log;
+	uint64_t console_log_start; /* where this machine's own part begins, in bytes */
+	uint64_t qemu_log_start;
+
+	enum pv_machine_phase phase;
+	bool qmp_ready;
+	Pva__HelloReply *agent_reply; /* the agent's answer, if it came before QMP's */
+	bool was_ready;
+	bool paused;
+	unsigned resets;           /* of the guest since the last `ready` */
+	uint64_t deadline_ms;      /* its length */
+	uint64_t deadline_at_ms;   /* on CLOCK_MONOTONIC */
+	uint64_t deadline_left_ms; /* of a paused machine; 0: the deadline does not run */
+	struct event *deadline;    /* pending in STARTING */
+	struct event *qmp_deadline;
+
+	struct pv_panic panic;
+	bool panicking;            /* gives the kernel a moment for its backtrace */
+	struct event *panic_quiet; /* the console has been quiet for a while */
+	struct event *panic_at_most;
+
+	/* The end is seen as up to three events in any order (exit, QMP closed, agent's socket closed); what QEMU said on QMP
+	 * before is read first. `end_at_most` bounds the wait for the others. */
+	bool exited;
+	int exit_status;
+	char *qmp_closed;      /* the reason */
+	enum pv_err agent_err; /* why the agent's channel closed, or PV_OK */
+	char *agent_closed;
+	bool guest_powered_off; /* QEMU's SHUTDOWN event of the guest's own doing */
+	char *shutdown_reason;  /* of any SHUTDOWN event */
+	struct event *end_at_most;
+
+	TAILQ_HEAD(, pv_machine_op) ops;
+	struct pv_machine_op *reset_op; /* one of `ops`, which waits for `ready`; or NULL */
+	unsigned depth;                 /* handlers of the loop in progress; the last one frees a destroyed object */
+	bool destroyed;
+};
+
+/* A handler of the loop begins; pv_machine_leave() ends it and frees a destroyed machine (then false). */
+void pv_machine_enter(struct pv_machine *machine);
+bool pv_machine_leave(struct pv_machine *machine);
+
+/* Sources of events, for the objects that pv_machine_start() makes. */
+void pv_machine_on_exit(void *arg, struct pv_process *process, int status);
+void pv_machine_on_console(void *arg, const void *data, size_t len);
+extern const struct pv_qmp_handler pv_machine_qmp_handler;
+extern const struct pv_agent_handler pv_machine_agent_handler;
+
+/* Makes the timers and starts the boot deadline. */
+void pv_machine_arm(struct pv_machine *machine);
+
+void pv_machine_set_timer(struct event *timer, uint64_t ms);
+
+/* Stops everything that may call us, but keeps the agent: its owner may hold requests on it. */
+void pv_machine_silence(struct pv_machine *machine);
+/* Ends the machine with failed(). `fmt` makes the sentence; the tail of the console is added. Nothing if it has ended. */
+void pv_machine_fail(struct pv_machine *machine, enum pv_err err, bool kvm_failure, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void pv_machine_fail_panicked(struct pv_machine *machine);
+/* Ends the machine with what is known about its end. */
+void pv_machine_end(struct pv_machine *machine);
+/* One of the signs of the end has been seen: waits for the others, at most 2 s. */
+void pv_machine_sign_of_end(struct pv_machine *machine);
+void pv_machine_on_end_at_most(int fd, short what, void *arg); /* the timer of that */
+
+/* Starts the deadline of a boot from now. */
+void pv_machine_start_deadline(struct pv_machine *machine, uint64_t deadline_ms);
+void pv_machine_stop_deadline(struct pv_machine *machine);
+
+/* The machine is paused or runs again: the deadline stands still or goes on. */
+void pv_machine_set_paused(struct pv_machine *machine, bool paused);
+
+/* Calls back every op with `err` and drops it. */
+void pv_machine_end_ops(struct pv_machine *machine, enum pv_err err, const struct pv_errmsg *msg);
+/* The agent has answered: a reset that the owner asked for is done if it had begun. */
+void pv_machine_end_reset(struct pv_machine *machine);
+void pv_machine_drop_ops(struct pv_machine *machine);
+
+/* "\n" and the last 4 KiB of this machine's part of the console, else of qemu.log; nothing if both are empty. */
+void pv_machine_add_tail(const struct pv_machine *machine, struct pv_errmsg *msg);
+/* The last line of this machine's part of qemu.log; the caller frees it. NULL if there is none. */
+char *pv_machine_last_qemu_line(const struct pv_machine *machine);
+
+#endif

@@ -1,0 +1,203 @@
+/* How a machine begins: checks, sockets, logs, QEMU, and the clients of its sockets. */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proto/mem.h"
+#include "vmctl/agent.h"
+#include "vmctl/console.h"
+#include "vmctl/machine_internal.h"
+#include "vmctl/process.h"
+#include "vmctl/qemu_args.h"
+#include "vmctl/qmp.h"
+
+enum { QMP, AGENT, CONSOLE };
+
+static const char *const socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock" };
+
+/* QEMU's numbers of the listening sockets. */
+static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5 };
+
+struct sockets {
+	int listeners[PV_MACHINE_SOCKETS];
+	int clients[PV_MACHINE_SOCKETS];
+};
+
+static enum pv_err check_file(const struct pv_machine *machine, const char *what, const char *path,
+                              struct pv_errmsg *msg)
+{
+	struct stat st;
+
+	if (access(path, R_OK) < 0 || stat(path, &st) < 0)
+		return pv_err_sys(msg, errno == ENOENT || errno == ENOTDIR ? PV_ERR_NOENT : PV_ERR_IO, errno,
+		                  "the %s of VM %s cannot be read: %s", what, machine->name, path);
+	if (!S_ISREG(st.st_mode))
+		return pv_err_set(msg, PV_ERR_INVAL, "the %s of VM %s is no file: %s", what, machine->name, path);
+	return PV_OK;
+}
+
+static enum pv_err open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof addr.sun_path)
+		return pv_err_set(
+		    msg, PV_ERR_INVAL,
+		    "socket path %s is longer than the %zu bytes that Linux allows: use a shorter directory", path,
+		    sizeof addr.sun_path - 1);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot replace socket %s", path);
+	*listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*listener < 0 || bind(*listener, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(*listener, 4) < 0)
+		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot make socket %s", path);
+	if (!client)
+		return PV_OK;
+	/* QEMU accepts it when its loop begins; what we write until then waits in the socket. */
+	*client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*client < 0 || connect(*client, (struct sockaddr *)&addr, sizeof addr) < 0)
+		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot connect to socket %s", path);
+	return PV_OK;
+}
+
+/* Nobody needs to read the console from its socket: QEMU logs it. */
+static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, struct sockets *sockets,
+                                struct pv_errmsg *msg)
+{
+	enum pv_err err = PV_OK;
+
+	for (int i = 0; i < PV_MACHINE_SOCKETS && !err; i++) {
+		machine->sockets[i] = pv_xasprintf("%s/%s", dir, socket_names[i]);
+		err = open_socket(machine->sockets[i], &sockets->listeners[i],
+		                  i == CONSOLE ? NULL : &sockets->clients[i], msg);
+	}
+	return err;
+}
+
+static void close_sockets(struct sockets *sockets)
+{
+	for (int i = 0; i < PV_MACHINE_SOCKETS; i++) {
+		if (sockets->listeners[i] >= 0)
+			close(sockets->listeners[i]);
+		if (sockets->clients[i] >= 0)
+			close(sockets->clients[i]);
+	}
+}
+
+/* Makes sure that the log exists and tells its size. */
+static enum pv_err open_log(const char *path, uint64_t *size, struct pv_errmsg *msg)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int saved = errno;
+
+		if (fd >= 0)
+			close(fd);
+		return pv_err_sys(msg, PV_ERR_IO, saved, "cannot open log %s", path);
+	}
+	*size = (uint64_t)st.st_size;
+	close(fd);
+	return PV_OK;
+}
+
+static enum pv_err open_logs(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg)
+{
+	enum pv_err err;
+
+	machine->console_log = pv_xasprintf("%s/console.log", dir);
+	machine->qemu_log = pv_xasprintf("%s/qemu.log", dir);
+	err = open_log(machine->console_log, &machine->console_log_start, msg);
+	if (!err)
+		err = open_log(machine->qemu_log, &machine->qemu_log_start, msg);
+	if (err)
+		return err;
+	machine->watch = pv_console_watch_create(machine->base, machine->console_log, machine->console_log_start,
+	                                         pv_machine_on_console, machine);
+	if (!machine->watch)
+		return pv_err_sys(msg, PV_ERR_IO, errno,
+		                  "cannot watch %s by inotify (see /proc/sys/fs/inotify/max_user_instances)",
+		                  machine->console_log);
+	return PV_OK;
+}
+
+static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machine_config *config,
+                              const struct sockets *sockets, struct pv_errmsg *msg)
+{
+	const struct pv_process_fd fds[] = {
+		{ sockets->listeners[QMP], child_fds.qmp },
+		{ sockets->listeners[AGENT], child_fds.agent },
+		{ sockets->listeners[CONSOLE], child_fds.console },
+	};
+	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
+	enum pv_err err;
+
+	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, 3, pv_machine_on_exit,
+	                       machine, &machine->process, msg);
+	pv_qemu_args_free(argv);
+	if (err == PV_ERR_NOENT)
+		pv_err_wrap(msg, err, "VM %s needs QEMU: install the package qemu-system-x86 or name another binary",
+		            machine->name);
+	else if (err)
+		pv_err_wrap(msg, err, "cannot start QEMU for VM %s", machine->name);
+	return err;
+}
+
+static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_config *config, struct sockets *sockets,
+                           struct pv_errmsg *msg)
+{
+	enum pv_err err;
+
+	err = check_file(machine, "kernel", config->kernel, msg);
+	if (!err)
+		err = check_file(machine, "initrd", config->initrd, msg);
+	if (err)
+		return err;
+	err = open_logs(machine, config->dir, msg);
+	if (!err)
+		err = open_sockets(machine, config->socket_dir, sockets, msg);
+	if (err)
+		return pv_err_wrap(msg, err, "cannot prepare VM %s", machine->name);
+	return start_qemu(machine, config, sockets, msg);
+}
+
+enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
+                             const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
+                             struct pv_errmsg *msg)
+{
+	struct sockets sockets = { { -1, -1, -1 }, { -1, -1, -1 } };
+	struct pv_machine *machine = PV_NEW(struct pv_machine);
+	enum pv_err err;
+
+	machine->base = base;
+	machine->handler = handler;
+	machine->arg = arg;
+	machine->name = pv_xstrdup(config->name);
+	machine->kvm = config->kvm;
+	machine->boot_deadline_ms = config->boot_deadline_ms;
+	machine->phase = PV_MACHINE_STARTING;
+	TAILQ_INIT(&machine->ops);
+	err = prepare(machine, config, &sockets, msg);
+	if (err) {
+		close_sockets(&sockets);
+		pv_machine_destroy(machine);
+		return err;
+	}
+	machine->qmp = pv_qmp_create(base, sockets.clients[QMP], &pv_machine_qmp_handler, machine);
+	machine->agent = pv_agent_create(base, sockets.clients[AGENT], &pv_machine_agent_handler, machine);
+	sockets.clients[QMP] = sockets.clients[AGENT] = -1;
+	/* With our copies closed the end of QEMU is the end of its sockets. */
+	close_sockets(&sockets);
+	pv_machine_set_hello(machine, hello);
+	pv_agent_hello(machine->agent, machine->hello);
+	pv_machine_arm(machine);
+	*out = machine;
+	return PV_OK;
+}

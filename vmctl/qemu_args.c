@@ -1,0 +1,173 @@
+#include "vmctl/qemu_args.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "proto/agent_version.h"
+#include "proto/mem.h"
+#include "vmctl/process.h"
+
+#define VERSION_TIMEOUT_MS 10000
+#define VERSION_OUTPUT_MAX 4096
+
+/* Addresses are fixed, so that a snapshot finds every device where it was. 1 is the chipset's; from 0x10 on lies what is
+ * plugged in later. */
+#define SERIAL_ADDR "0x3"
+#define RNG_ADDR    "0x4"
+
+struct args {
+	char **v;
+	size_t n;
+};
+
+static void take(struct args *args, char *text)
+{
+	args->v = pv_xrealloc(args->v, (args->n + 2) * sizeof *args->v);
+	args->v[args->n++] = text;
+	args->v[args->n] = NULL;
+}
+
+static void add(struct args *args, const char *option, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void add(struct args *args, const char *option, const char *fmt, ...)
+{
+	va_list ap;
+
+	take(args, pv_xstrdup(option));
+	va_start(ap, fmt);
+	take(args, pv_xvasprintf(fmt, ap));
+	va_end(ap);
+}
+
+/* A value inside an option list: QEMU ends it at a comma unless the comma is doubled. */
+static char *quoted(const char *text)
+{
+	char *out = pv_xmalloc(2 * strlen(text) + 1), *to = out;
+
+	for (; *text; text++) {
+		if (*text == ',')
+			*to++ = ',';
+		*to++ = *text;
+	}
+	*to = '\0';
+	return out;
+}
+
+static void add_identity(struct args *args, const struct pv_machine_config *config)
+{
+	char *name = quoted(config->name);
+
+	add(args, "-name", "guest=%s,process=provium:%s", name, name);
+	add(args, "-uuid", "%s", config->uuid);
+	free(name);
+}
+
+static void add_board(struct args *args, const struct pv_machine_config *config)
+{
+	char *machine = quoted(config->machine);
+	/* Options that only the i440fx and q35 boards know. */
+	bool board = strncmp(machine, "pc", 2) == 0 || strncmp(machine, "q35", 3) == 0;
+
+	add(args, "-machine", "%s,accel=%s,usb=off,dump-guest-core=off%s", machine, config->kvm ? "kvm" : "tcg",
+	    board ? ",vmport=off" : "");
+	add(args, "-cpu", "max");
+	add(args, "-smp", "%" PRIu32, config->cpus);
+	add(args, "-m", "size=%" PRIu64 "B", config->memory_bytes);
+	free(machine);
+}
+
+/* The battery clock counts from 1970 to 2099 (century byte of the RTC); a start outside of that is left to whoever sets the clock later. */
+static void add_clock(struct args *args, const struct pv_machine_config *config)
+{
+	time_t seconds = (time_t)config->rtc_s;
+	struct tm tm;
+	char text[64];
+
+	if (!config->has_rtc || seconds < 0 || gmtime_r(&seconds, &tm) == NULL || tm.tm_year + 1900 > 2099)
+		return;
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	add(args, "-rtc", "base=%s", text);
+}
+
+static void add_devices(struct args *args, const struct pv_machine_config *config, const struct pv_qemu_fds *fds,
+                        const char *console_log)
+{
+	char *log = quoted(console_log);
+
+	add(args, "-chardev", "socket,id=qmp,fd=%d,server=on,wait=off", fds->qmp);
+	add(args, "-mon", "chardev=qmp,mode=control");
+	add(args, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on", fds->console, log);
+	add(args, "-serial", "chardev:console");
+	/* Each port costs the guest two queues at boot; port 0 is reserved for a console. */
+	add(args, "-device", "virtio-serial-pci,id=serial,max_ports=2,addr=" SERIAL_ADDR);
+	add(args, "-chardev", "socket,id=agent,fd=%d,server=on,wait=off", fds->agent);
+	add(args, "-device", "virtserialport,bus=serial.0,nr=1,chardev=agent,name=" PV_AGENT_PORT_NAME);
+	/* With -seed, rng-builtin gives a stream that is endless and the same at each start. */
+	if (config->has_rng_seed)
+		add(args, "-seed", "%" PRIu64, config->rng_seed);
+	add(args, "-object", "rng-builtin,id=rng");
+	add(args, "-device", "virtio-rng-pci,rng=rng,addr=" RNG_ADDR);
+	free(log);
+}
+
+char **pv_qemu_args(const struct pv_machine_config *config, const struct pv_qemu_fds *fds, const char *console_log)
+{
+	struct args args = { 0 };
+
+	take(&args, pv_xstrdup(config->qemu));
+	take(&args, pv_xstrdup("-nodefaults"));
+	take(&args, pv_xstrdup("-no-user-config"));
+	add(&args, "-display", "none");
+	add(&args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	add_identity(&args, config);
+	add_board(&args, config);
+	add_clock(&args, config);
+	add_devices(&args, config, fds, console_log);
+	add(&args, "-kernel", "%s", config->kernel);
+	add(&args, "-initrd", "%s", config->initrd);
+	add(&args, "-append", "%s", config->cmdline);
+	return args.v;
+}
+
+void pv_qemu_args_free(char **argv)
+{
+	for (char **arg = argv; arg && *arg; arg++)
+		free(*arg);
+	free(argv);
+}
+
+enum pv_err pv_qemu_version(const char *qemu, char out[32], struct pv_errmsg *msg)
+{
+	const char *const argv[] = { qemu, "--version", NULL };
+	struct pv_buf text = { 0 };
+	unsigned major, minor, micro;
+	enum pv_err err;
+	int status;
+
+	err = pv_process_output(argv, VERSION_TIMEOUT_MS, VERSION_OUTPUT_MAX, &text, &status, msg);
+	if (err == PV_ERR_NOENT)
+		pv_err_set(msg, err,
+		           "QEMU binary %s is not there or not executable: install the package "
+		           "qemu-system-x86 or name another binary",
+		           qemu);
+	else if (err)
+		pv_err_wrap(msg, err, "cannot ask %s for its version", qemu);
+	else if (status != 0 ||
+	         sscanf(pv_buf_str(&text), "QEMU emulator version %9u.%9u.%9u", &major, &minor, &micro) != 3)
+		err = pv_err_set(msg, PV_ERR_FOREIGN, "%s is no QEMU system emulator: %s --version does not say so",
+		                 qemu, qemu);
+	else {
+		snprintf(out, 32, "%u.%u.%u", major, minor, micro);
+		if (major < 7 || (major == 7 && minor < 2))
+			err = pv_err_set(msg, PV_ERR_VERSION,
+			                 "%s is QEMU %s, and 7.2 or newer is needed: install the package "
+			                 "qemu-system-x86 of Debian 12 or newer, or name another binary",
+			                 qemu, out);
+	}
+	pv_buf_free(&text);
+	return err;
+}
