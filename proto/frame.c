@@ -99,6 +99,8 @@ enum pv_err pv_frame_next(struct pv_frame_reader *reader, const uint8_t **payloa
 		if (have < PV_FRAME_HEADER + size)
 			break;
 		if (get_le32(p + 8) != pv_crc32c(0, p + PV_FRAME_HEADER, size)) {
+			if (++reader->damaged > PV_FRAME_DAMAGED_MAX)
+				return pv_err_set(msg, PV_ERR_PROTOCOL, "%u damaged frames in a row", reader->damaged);
 			skip_noise(reader, 1);
 			continue;
 		}
@@ -106,6 +108,7 @@ enum pv_err pv_frame_next(struct pv_frame_reader *reader, const uint8_t **payloa
 		*len = size;
 		reader->taken += PV_FRAME_HEADER + size;
 		reader->skipped = 0;
+		reader->damaged = 0;
 		return PV_OK;
 	}
 	drop_taken(reader);

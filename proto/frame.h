@@ -23,8 +23,10 @@
 #include "proto/err.h"
 #include "proto/mem.h"
 
-#define PV_FRAME_HEADER   16u
-#define PV_FRAME_MAX      (1u << 20) /* bytes of payload */
+#define PV_FRAME_HEADER 16u
+#define PV_FRAME_MAX    (1u << 20) /* bytes of payload */
+#define PV_FRAME_DAMAGED_MAX                                                                                           \
+	16u /* damaged frames in a row before the peer is given up: each costs a CRC of its length */
 #define PV_FRAME_SKIP_MAX (4u << 20) /* noise in a row, in bytes, before the peer is given up */
 
 /* Appends one frame around `payload` to `out`. `len` must be at most PV_FRAME_MAX (a bug otherwise). */
@@ -34,6 +36,7 @@ void pv_frame_add(struct pv_buf *out, const void *payload, size_t len);
 struct pv_frame_reader {
 	struct pv_buf in;       /* bytes received and not yet dropped */
 	size_t taken;           /* of those, consumed: dropped with the next call */
+	unsigned damaged;       /* frames with a bad payload CRC since the last good frame */
 	uint64_t skipped;       /* noise bytes skipped since the last good frame */
 	uint64_t skipped_total; /* noise bytes skipped since the start */
 };
@@ -43,7 +46,7 @@ void pv_frame_feed(struct pv_frame_reader *reader, const void *data, size_t len)
 
 /* Takes the next frame. Returns PV_OK with *payload and *len set (valid until the next call on this reader), or with
  * *payload NULL if more bytes are needed. Errors: PV_ERR_PROTOCOL with the reason in `msg` (length above
- * PV_FRAME_MAX; more than PV_FRAME_SKIP_MAX bytes of noise); the reader must then be thrown away. */
+ * PV_FRAME_MAX; more than PV_FRAME_SKIP_MAX bytes of noise or PV_FRAME_DAMAGED_MAX damaged frames in a row); the reader must then be thrown away. */
 enum pv_err pv_frame_next(struct pv_frame_reader *reader, const uint8_t **payload, size_t *len,
                           struct pv_errmsg *msg) PV_MUST_CHECK;
 

@@ -1,0 +1,13 @@
+/* The real provium-agent as a child process, at one end of a socketpair. */
+#ifndef PV_TESTS_AGENT_PROCESS_H
+#define PV_TESTS_AGENT_PROCESS_H
+
+#include <sys/types.h>
+
+/* Starts it and returns our end of the socket; *pid is its process. */
+int agent_process_start(pid_t *pid);
+
+/* Waits for its end, which closing our end of the socket brings. Fails the test unless it exits with 0. */
+void agent_process_wait(pid_t pid);
+
+#endif

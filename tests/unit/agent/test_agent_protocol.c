@@ -1,0 +1,429 @@
+/* The real agent, spoken to in raw frames: what it owes to a host that lost the channel, and what it does with a host that
+ * does not keep to the protocol. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent_process.h"
+#include "proto/agent.pb-c.h"
+#include "proto/agent_version.h"
+#include "proto/frame.h"
+
+struct raw {
+	int fd;
+	pid_t pid;
+	struct pv_frame_reader reader;
+	Pva__ToHost *last;
+	char counter[64]; /* a file that grows with each execution */
+};
+
+static int setup(void **state)
+{
+	struct raw *r = PV_NEW(struct raw);
+	int fd;
+
+	r->fd = agent_process_start(&r->pid);
+	strcpy(r->counter, "/tmp/test_agent_protocol.XXXXXX");
+	fd = mkstemp(r->counter);
+	assert_true(fd >= 0);
+	close(fd);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct raw *r = *state;
+
+	close(r->fd);
+	agent_process_wait(r->pid);
+	pv_frame_reader_free(&r->reader);
+	if (r->last != NULL)
+		pva__to_host__free_unpacked(r->last, NULL);
+	unlink(r->counter);
+	free(r);
+	return 0;
+}
+
+static void make_frame(struct pv_buf *out, const Pva__ToGuest *message)
+{
+	uint8_t *payload = pv_xmalloc(pva__to_guest__get_packed_size(message));
+
+	pv_frame_add(out, payload, pva__to_guest__pack(message, payload));
+	free(payload);
+}
+
+static void send_bytes(struct raw *r, const void *data, size_t len)
+{
+	assert_int_equal(send(r->fd, data, len, MSG_NOSIGNAL), len);
+}
+
+static void send_message(struct raw *r, const Pva__ToGuest *message)
+{
+	struct pv_buf frame = { 0 };
+
+	make_frame(&frame, message);
+	send_bytes(r, frame.data, frame.len);
+	pv_buf_free(&frame);
+}
+
+/* The next message of the agent, or NULL if there is none for `patience_ms`. */
+static Pva__ToHost *receive(struct raw *r, int patience_ms)
+{
+	uint8_t piece[4096];
+	const uint8_t *payload;
+	size_t len;
+
+	if (r->last != NULL)
+		pva__to_host__free_unpacked(r->last, NULL);
+	r->last = NULL;
+	for (;;) {
+		ssize_t n;
+
+		assert_int_equal(pv_frame_next(&r->reader, &payload, &len, NULL), PV_OK);
+		if (payload != NULL)
+			break;
+		if (poll(&(struct pollfd){ .fd = r->fd, .events = POLLIN }, 1, patience_ms) != 1)
+			return NULL;
+		n = recv(r->fd, piece, sizeof(piece), 0);
+		assert_true(n > 0);
+		pv_frame_feed(&r->reader, piece, (size_t)n);
+	}
+	r->last = pva__to_host__unpack(NULL, len, payload);
+	assert_non_null(r->last);
+	return r->last;
+}
+
+static Pva__ToHost *expect(struct raw *r, uint64_t id, Pva__ToHost__BodyCase body)
+{
+	Pva__ToHost *message = receive(r, 10000);
+
+	assert_non_null(message);
+	assert_int_equal(message->id, id);
+	assert_int_equal(message->body_case, body);
+	return message;
+}
+
+static void expect_silence(struct raw *r)
+{
+	assert_null(receive(r, 100));
+}
+
+static Pva__ToGuest *hello_message(uint32_t protocol)
+{
+	static Pva__ToGuest message;
+	static Pva__Hello hello;
+
+	pva__to_guest__init(&message);
+	pva__hello__init(&hello);
+	hello.has_protocol = 1;
+	hello.protocol = protocol;
+	message.body_case = PVA__TO_GUEST__BODY_HELLO;
+	message.hello = &hello;
+	return &message;
+}
+
+static void greet(struct raw *r)
+{
+	send_message(r, hello_message(PV_AGENT_PROTOCOL));
+	assert_int_equal(expect(r, 0, PVA__TO_HOST__BODY_HELLO)->hello->protocol, PV_AGENT_PROTOCOL);
+}
+
+/* A shell that writes one line to the counter file, then runs `more`, then prints the number of lines. */
+static void exec_counting(struct raw *r, uint64_t id, const char *more)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__Exec exec = PVA__EXEC__INIT;
+	ProtobufCBinaryData argv[3];
+	char script[256];
+
+	snprintf(script, sizeof(script), "echo x >> %s; %s; wc -l < %s", r->counter, more, r->counter);
+	argv[0] = (ProtobufCBinaryData){ 7, (uint8_t *)(uintptr_t) "/bin/sh" };
+	argv[1] = (ProtobufCBinaryData){ 2, (uint8_t *)(uintptr_t) "-c" };
+	argv[2] = (ProtobufCBinaryData){ strlen(script), (uint8_t *)script };
+	exec.argv = argv;
+	exec.n_argv = 3;
+	message.has_id = 1;
+	message.id = id;
+	message.body_case = PVA__TO_GUEST__BODY_EXEC;
+	message.exec = &exec;
+	send_message(r, &message);
+}
+
+static void acknowledge(struct raw *r, uint64_t id)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+
+	message.acks = &id;
+	message.n_acks = 1;
+	send_message(r, &message);
+}
+
+static void expect_count(struct raw *r, uint64_t id, char digit)
+{
+	Pva__ToHost *message = expect(r, id, PVA__TO_HOST__BODY_EXEC);
+
+	assert_int_equal(message->exec->status, PVA__EXEC_STATUS__EXEC_STATUS_EXITED);
+	assert_int_equal(message->exec->stdout_head.len, 2);
+	assert_int_equal(message->exec->stdout_head.data[0], digit);
+}
+
+/* ---- exactly once ---- */
+
+static void test_once__repeat_after_the_end(void **state)
+{
+	struct raw *r = *state;
+
+	greet(r);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	exec_counting(r, 6, "true");
+	expect_count(r, 6, '2');
+}
+
+static void test_once__repeat_while_at_work(void **state)
+{
+	struct raw *r = *state;
+
+	greet(r);
+	exec_counting(r, 5, "sleep 0.3");
+	exec_counting(r, 5, "sleep 0.3");
+	expect_count(r, 5, '1');
+	expect_silence(r);
+}
+
+/* A host that was killed and came back: the answer that it never read is there for the next Hello. */
+static void test_once__repeat_after_new_hello(void **state)
+{
+	struct raw *r = *state;
+
+	greet(r);
+	exec_counting(r, 5, "sleep 0.2");
+	greet(r);
+	exec_counting(r, 5, "sleep 0.2");
+	expect_count(r, 5, '1');
+}
+
+static void test_once__error_is_kept_too(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__ReadFile read = PVA__READ_FILE__INIT;
+
+	greet(r);
+	read.has_path = 1;
+	read.path = (ProtobufCBinaryData){ strlen(r->counter), (uint8_t *)r->counter };
+	read.has_max = 1;
+	read.max = 100;
+	message.has_id = 1;
+	message.id = 9;
+	message.body_case = PVA__TO_GUEST__BODY_READ_FILE;
+	message.read_file = &read;
+	assert_int_equal(unlink(r->counter), 0);
+	send_message(r, &message);
+	assert_int_equal(expect(r, 9, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, ENOENT);
+	exec_counting(r, 10, "true");
+	expect_count(r, 10, '1');
+	send_message(r, &message);
+	assert_int_equal(expect(r, 9, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, ENOENT);
+}
+
+/* What is acknowledged is forgotten: the memory of the agent is bounded by what is open. */
+static void test_ack__forgets(void **state)
+{
+	struct raw *r = *state;
+
+	greet(r);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	acknowledge(r, 5);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '2');
+	acknowledge(r, 4711);
+	acknowledge(r, 5);
+	acknowledge(r, 5);
+	exec_counting(r, 6, "true");
+	expect_count(r, 6, '3');
+}
+
+/* An acknowledgement of something at work comes from a confused host; the answer still comes. */
+static void test_ack__too_early(void **state)
+{
+	struct raw *r = *state;
+
+	greet(r);
+	exec_counting(r, 5, "sleep 0.2");
+	acknowledge(r, 5);
+	expect_count(r, 5, '1');
+}
+
+/* ---- hello ---- */
+
+/* A request that was still in the socket when the guest was reset must not run in the new boot. */
+static void test_hello__nothing_is_served_before(void **state)
+{
+	struct raw *r = *state;
+
+	exec_counting(r, 5, "true");
+	expect_silence(r);
+	greet(r);
+	exec_counting(r, 6, "true");
+	expect_count(r, 6, '1');
+}
+
+static void test_hello__other_version_is_told_ours_and_not_served(void **state)
+{
+	struct raw *r = *state;
+
+	send_message(r, hello_message(PV_AGENT_PROTOCOL + 1));
+	assert_int_equal(expect(r, 0, PVA__TO_HOST__BODY_HELLO)->hello->protocol, PV_AGENT_PROTOCOL);
+	exec_counting(r, 5, "true");
+	expect_silence(r);
+}
+
+/* A host that was killed while it wrote: its half frame swallows what follows, but not a Hello. At every cut of a small
+ * frame, and in the middle of a large one. */
+static void test_hello__after_half_a_frame(void **state)
+{
+	struct raw *r = *state;
+	struct pv_buf small = { 0 }, large = { 0 };
+	uint8_t *payload = calloc(1, PV_FRAME_MAX);
+
+	memset(payload, 'P', PV_FRAME_MAX);
+	pv_frame_add(&small, payload, 300);
+	pv_frame_add(&large, payload, PV_FRAME_MAX);
+	for (size_t cut = 1; cut < small.len; cut += 7) {
+		send_bytes(r, small.data, cut);
+		greet(r);
+	}
+	send_bytes(r, large.data, 100000);
+	greet(r);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	pv_buf_free(&small);
+	pv_buf_free(&large);
+	free(payload);
+}
+
+/* ---- a host that does not keep to the protocol ---- */
+
+static void test_bad__noise_and_damage(void **state)
+{
+	struct raw *r = *state;
+	struct pv_buf frame = { 0 };
+	uint32_t x = 12345;
+
+	greet(r);
+	for (int round = 0; round < 200; round++) {
+		pv_buf_clear(&frame);
+		make_frame(&frame, hello_message(PV_AGENT_PROTOCOL));
+		x = x * 1664525 + 1013904223;
+		frame.data[(x >> 8) % frame.len] ^= (uint8_t)(1u << (x >> 29));
+		send_bytes(r, frame.data, frame.len);
+	}
+	pv_buf_clear(&frame);
+	pv_frame_add(&frame, "\xff\xff\xff", 3); /* a good frame around what is no message */
+	send_bytes(r, frame.data, frame.len);
+	greet(r);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	pv_buf_free(&frame);
+}
+
+static void test_bad__unknown_request(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+
+	greet(r);
+	message.has_id = 1;
+	message.id = 3;
+	send_message(r, &message);
+	assert_int_equal(expect(r, 3, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, ENOSYS);
+}
+
+static void test_bad__about_unknown_command(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__WriteStdin write = PVA__WRITE_STDIN__INIT;
+	Pva__ReadOutput read = PVA__READ_OUTPUT__INIT;
+
+	greet(r);
+	message.has_id = 1;
+	message.id = 3;
+	message.body_case = PVA__TO_GUEST__BODY_WRITE_STDIN;
+	message.write_stdin = &write;
+	send_message(r, &message);
+	assert_int_equal(expect(r, 3, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, ESRCH);
+	message.id = 4;
+	message.body_case = PVA__TO_GUEST__BODY_READ_OUTPUT;
+	message.read_output = &read;
+	send_message(r, &message);
+	assert_int_equal(expect(r, 4, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, ESRCH);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	read.has_exec = 1;
+	read.exec = 5;
+	read.has_fd = 1;
+	read.has_max = 1;
+	read.max = 10;
+	for (uint32_t fd = 0; fd < 4; fd++) {
+		message.id = 10 + fd;
+		read.fd = fd;
+		read.has_offset = 1;
+		read.offset = UINT64_MAX;
+		send_message(r, &message);
+		assert_int_equal(expect(r, 10 + fd, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, EINVAL);
+	}
+}
+
+static void test_bad__exec_without_arguments(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__Exec exec = PVA__EXEC__INIT;
+
+	greet(r);
+	message.has_id = 1;
+	message.id = 3;
+	message.body_case = PVA__TO_GUEST__BODY_EXEC;
+	message.exec = &exec;
+	send_message(r, &message);
+	assert_int_equal(expect(r, 3, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, EINVAL);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_once__repeat_after_the_end),
+		CASE(test_once__repeat_while_at_work),
+		CASE(test_once__repeat_after_new_hello),
+		CASE(test_once__error_is_kept_too),
+		CASE(test_ack__forgets),
+		CASE(test_ack__too_early),
+		CASE(test_hello__nothing_is_served_before),
+		CASE(test_hello__other_version_is_told_ours_and_not_served),
+		CASE(test_hello__after_half_a_frame),
+		CASE(test_bad__noise_and_damage),
+		CASE(test_bad__unknown_request),
+		CASE(test_bad__about_unknown_command),
+		CASE(test_bad__exec_without_arguments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

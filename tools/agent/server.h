@@ -1,0 +1,67 @@
+/* The serving half of the agent: the port, the frames, and what has been asked and not yet acknowledged. */
+#ifndef PV_TOOLS_AGENT_SERVER_H
+#define PV_TOOLS_AGENT_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "loop.h"
+#include "proto/agent.pb-c.h"
+#include "proto/frame.h"
+#include "proto/mem.h"
+
+struct exec;
+struct read_cache;
+
+/* One request, from its arrival to its acknowledgement. */
+struct call {
+	uint64_t id;
+	bool answered;       /* `frame` is the response */
+	bool acked;          /* forget it when it is not in the output queue any more */
+	bool queued;         /* in server.out */
+	struct pv_buf frame; /* of the response */
+	struct exec *exec;   /* of an Exec: its program, then its output; or NULL */
+	STAILQ_ENTRY(call) out_link;
+	UT_hash_handle hh;
+};
+
+struct server_options {
+	int fd;            /* the port or socket to the host, non-blocking */
+	bool guest;        /* the machine is ours: a Hello may change it, and the channel may come and go */
+	int proc_fd;       /* in a guest: of a /proc mount of our own (root.h), or -1 */
+	int oom_fd;        /* in a guest: the agent's own oom_score_adj; or -1 */
+	int null_fd;       /* /dev/null for reading, above 2 */
+	char *const *envp; /* environment that commands start from */
+};
+
+struct server {
+	struct loop *loop;
+	struct server_options options;
+	struct watch port;
+	bool port_idle;    /* no host is connected; the port is watched for edges only */
+	bool port_blocked; /* the port takes no more output for now */
+	bool greeted;      /* a Hello of our protocol has come; nothing is served before */
+	struct pv_frame_reader reader;
+	STAILQ_HEAD(, call) out;
+	size_t out_pos;          /* bytes of the first of `out` that are written */
+	struct call *calls;      /* by id */
+	LIST_HEAD(, exec) execs; /* programs that run */
+	struct read_cache *reads;
+};
+
+/* Serves until the socket ends (on a host) or for ever (in a guest). */
+void pv_server_run(const struct server_options *options);
+
+/* Sends `response` to the host (its id is set here) and keeps it until it is acknowledged. */
+void pv_server_answer(struct server *server, struct call *call, Pva__ToHost *response);
+void pv_server_done(struct server *server, struct call *call);
+void pv_server_data(struct server *server, struct call *call, const void *data, size_t len, bool eof);
+
+/* An Error "<subject>: <text> (<ERRNO>)". */
+void pv_server_error(struct server *server, struct call *call, int sys_errno, const char *subject);
+
+struct call *pv_server_find(struct server *server, uint64_t id);
+
+#endif
