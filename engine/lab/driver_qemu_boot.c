@@ -1,11 +1,12 @@
 /* Booting: image, accelerator, QEMU, until the agent answers; and what a machine tells from then on. */
 #include <errno.h>
+#include <inttypes.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu_internal.h"
@@ -120,23 +121,31 @@ static enum pv_err prepare_initrd(struct qemu_vm *vm, const struct pv_profile *p
 
 /* ---- start ---- */
 
-static void fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t entropy[32])
+/* Bytes for the guest's pool: the host's, or with a seed always the same. */
+static void fill_entropy(const Pv__VmSpec *spec, uint8_t entropy[SHA256_DIGEST_LENGTH])
 {
-	struct timespec now;
+	char text[64];
 
+	random_bytes(entropy, SHA256_DIGEST_LENGTH);
+	if (!spec->has_rng_seed)
+		return;
+	snprintf(text, sizeof(text), "provium guest entropy %" PRIu64, spec->rng_seed);
+	SHA256((const uint8_t *)text, strlen(text), entropy);
+}
+
+/* `first`: not for a conversation after a reset, when the battery clock has the time. */
+static void fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t entropy[SHA256_DIGEST_LENGTH], bool first)
+{
 	pva__hello__init(hello);
 	hello->hostname = vm->name;
-	hello->has_realtime_ns = 1;
-	if (vm->spec->has_initial_time_ns) {
+	if (first && vm->spec->has_initial_time_ns) {
+		hello->has_realtime_ns = 1;
 		hello->realtime_ns = vm->spec->initial_time_ns;
-	} else {
-		clock_gettime(CLOCK_REALTIME, &now);
-		hello->realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	}
-	random_bytes(entropy, 32);
+	fill_entropy(vm->spec, entropy);
 	hello->has_entropy = 1;
 	hello->entropy.data = entropy;
-	hello->entropy.len = 32;
+	hello->entropy.len = SHA256_DIGEST_LENGTH;
 }
 
 static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
@@ -144,7 +153,7 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 	struct pv_vm_view view;
 	const struct pv_profile *profile;
 	struct pv_machine_config config = { 0 };
-	uint8_t entropy[32];
+	uint8_t entropy[SHA256_DIGEST_LENGTH];
 	Pva__Hello hello;
 	char *initrd = NULL, *cmdline = NULL;
 	enum pv_err err;
@@ -172,13 +181,19 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 			.initrd = initrd,
 			.cmdline = cmdline,
 			.uuid = vm->uuid,
+			.has_rtc = vm->spec->has_initial_time_ns,
+			.rtc_s = vm->spec->initial_time_ns / 1000000000,
 			.has_rng_seed = vm->spec->has_rng_seed,
 			.rng_seed = vm->spec->rng_seed,
 			.boot_deadline_ms = vm->spec->wait_ms,
 		};
-		fill_hello(vm, &hello, entropy);
+		fill_hello(vm, &hello, entropy, true);
 		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &machine_handler, vm,
 		                       &vm->machine, msg);
+		if (err == PV_OK) {
+			fill_hello(vm, &hello, entropy, false);
+			pv_machine_set_hello(vm->machine, &hello);
+		}
 	}
 	free(initrd);
 	free(cmdline);

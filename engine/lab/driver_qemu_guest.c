@@ -22,13 +22,15 @@ static Pv__Payload data_payload(struct pv_bytes bytes)
 	return payload;
 }
 
-/* True if the operation did not succeed and that was dealt with. A lost channel is left to the machine's handler, which
- * knows why and ends the call. */
+/* True if the operation did not succeed and that was dealt with. When the channel is lost the machine's handler follows: it knows
+ * why, and ends the call. */
 static bool failed(struct qemu_call *call, enum pv_err err, int sys_errno, const struct pv_errmsg *msg)
 {
 	if (err == PV_OK)
 		return false;
-	if (err != PV_ERR_LOST && err != PV_ERR_CANCELED)
+	if (err == PV_ERR_CANCELED)
+		qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, 0, msg->text);
+	else if (err != PV_ERR_LOST)
 		qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_GUEST, sys_errno, msg->text);
 	return true;
 }

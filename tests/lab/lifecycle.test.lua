@@ -93,4 +93,7 @@ test("boot options reach the guest", function(t)
     t:assert_eq(other:read_file("/etc/twice"), "second")
     local now = tonumber(other:run("date +%s").stdout)
     t:assert(now >= 1000000000 and now < 1000000600, "the clock says " .. now)
+    other:reset() -- the battery clock goes on from there
+    local later = tonumber(other:run("date +%s").stdout)
+    t:assert(later > now and later < 1000000600, "after the reset it says " .. later)
 end)

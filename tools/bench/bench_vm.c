@@ -109,8 +109,7 @@ static void bare_start(struct bare *bare, const char *initrd, const char *cmdlin
 	char *qmp = pv_xasprintf("%s/qmp", top), *agent = pv_xasprintf("%s/agent", top);
 	char *console = pv_xasprintf("%s/console", top), *log = pv_xasprintf("%s/bare.log", top);
 	struct pv_qemu_fds fds = { listen_at(qmp), listen_at(agent), listen_at(console) };
-	char *firmware = pv_qemu_firmware(config.qemu, config.machine);
-	char **argv = pv_qemu_args(&config, &fds, log, firmware);
+	char **argv = pv_qemu_args(&config, &fds, log);
 	int err = posix_spawnp(&bare->pid, argv[0], NULL, NULL, argv, environ);
 
 	if (err != 0)
@@ -120,7 +119,6 @@ static void bare_start(struct bare *bare, const char *initrd, const char *cmdlin
 	close(fds.console);
 	bare->agent = connect_to(agent);
 	pv_qemu_args_free(argv);
-	free(firmware);
 	free(qmp);
 	free(agent);
 	free(console);
