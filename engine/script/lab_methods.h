@@ -1,0 +1,10 @@
+/* Methods of a Lab that have files of their own. */
+#ifndef PV_SCRIPT_LAB_METHODS_H
+#define PV_SCRIPT_LAB_METHODS_H
+
+#include <lauxlib.h>
+
+extern const luaL_Reg pv_lab_member_methods[];
+extern const luaL_Reg pv_lab_batch_methods[];
+
+#endif

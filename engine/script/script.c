@@ -1,0 +1,255 @@
+#include "engine/script/script.h"
+
+#include <errno.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/script/script_internal.h"
+#include "engine/script/test_ctx.h"
+#include "engine/script/tests.h"
+#include "proto/mem.h"
+
+static int on_panic(lua_State *L)
+{
+	PV_BUG("a Lua error outside of protected calls: %s", lua_tostring(L, -1));
+}
+
+/* Warnings of Lua (errors in finalizers, warn()) become notices, whole lines. */
+static void on_warning(void *ud, const char *text, int to_be_continued)
+{
+	struct pv_script *script = ud;
+
+	if (!to_be_continued && *text == '@')
+		return; /* a control message */
+	if (!script->closing)
+		pv_engine_notice(script->engine, "%s: %s%s", script->shown_path, text, to_be_continued ? " ..." : "");
+}
+
+/* ---- creation ---- */
+
+static void set_package_path(lua_State *L, const char *const *roots)
+{
+	luaL_Buffer path;
+
+	lua_getglobal(L, LUA_LOADLIBNAME);
+	luaL_buffinit(L, &path);
+	for (size_t i = 0; roots != NULL && roots[i] != NULL; i++) {
+		luaL_addstring(&path, roots[i]);
+		luaL_addstring(&path, "/?.lua;");
+		luaL_addstring(&path, roots[i]);
+		luaL_addstring(&path, "/?/init.lua;");
+	}
+	luaL_pushresult(&path);
+	lua_getfield(L, -2, "path");
+	lua_concat(L, 2);
+	lua_setfield(L, -2, "path");
+	lua_pop(L, 1);
+}
+
+static void seed_random(lua_State *L, uint64_t seed)
+{
+	lua_getglobal(L, LUA_MATHLIBNAME);
+	lua_getfield(L, -1, "randomseed");
+	lua_pushinteger(L, (lua_Integer)seed);
+	lua_call(L, 1, 0);
+	lua_pop(L, 1);
+}
+
+static int open_all(lua_State *L)
+{
+	static void (*const open[])(lua_State * L) = {
+		pv_open_base, pv_open_buf,    pv_open_handles, pv_open_protected,  pv_open_coroutine, pv_open_wait,
+		pv_open_call, pv_open_co,     pv_open_json,    pv_open_wait_until, pv_open_test_ctx,  pv_open_test,
+		pv_open_vm,   pv_open_bridge, pv_open_lab,     pv_open_run_result,
+	};
+	const struct pv_script_config *config = lua_touserdata(L, 1);
+
+	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		open[i](L);
+	set_package_path(L, config->roots);
+	seed_random(L, config->seed);
+	return 0;
+}
+
+struct pv_script *pv_script_create(const struct pv_script_config *config)
+{
+	struct pv_script *script = PV_NEW(struct pv_script);
+	char *error = NULL;
+
+	script->engine = config->engine;
+	script->file = config->file;
+	script->root_lab = script->scope_lab = config->root_lab;
+	script->path = pv_xstrdup(config->path);
+	script->shown_path = pv_xstrdup(config->shown_path);
+	script->memory.max = PV_SCRIPT_MEMORY_MAX;
+	script->turn = (struct pv_deferred){ .run = pv_script_turn, .arg = script };
+	TAILQ_INIT(&script->ready);
+	TAILQ_INIT(&script->live);
+	script->tests = pv_test_list_create();
+	script->L = lua_newstate(pv_lua_alloc, &script->memory);
+	if (script->L == NULL)
+		PV_BUG("out of memory");
+	memcpy(lua_getextraspace(script->L), &(uintptr_t){ (uintptr_t)script }, sizeof(uintptr_t));
+	lua_atpanic(script->L, on_panic);
+	lua_setwarnf(script->L, on_warning, script);
+	lua_sethook(script->L, pv_hook, LUA_MASKCOUNT, PV_HOOK_COUNT);
+	if (!pv_enter(script, open_all, (void *)config, &error))
+		PV_BUG("the Lua libraries could not be opened: %s", error);
+	return script;
+}
+
+void pv_script_destroy(struct pv_script *script)
+{
+	if (script == NULL)
+		return;
+	PV_ASSERT(!script->unit.active && TAILQ_EMPTY(&script->live));
+	pv_engine_undefer(script->engine, &script->turn);
+	script->closing = true;
+	lua_close(script->L);
+	pv_test_list_destroy(script->tests);
+	free(script->path);
+	free(script->shown_path);
+	free(script);
+}
+
+void pv_script_fail_alloc(struct pv_script *script, size_t n, size_t times)
+{
+	script->memory.fail_in = n;
+	script->memory.n_fail = times;
+}
+
+/* ---- the main chunk ---- */
+
+/* The whole file; NULL with errno set. The caller frees. */
+static char *read_source(const char *path, size_t *len)
+{
+	FILE *file = fopen(path, "re");
+	struct pv_buf source = { 0 };
+	char block[16384];
+	size_t n;
+	int error;
+
+	if (file == NULL)
+		return NULL;
+	while ((n = fread(block, 1, sizeof(block), file)) > 0)
+		pv_buf_add(&source, block, n);
+	error = ferror(file) ? errno : 0;
+	fclose(file);
+	if (error != 0) {
+		pv_buf_free(&source);
+		errno = error;
+		return NULL;
+	}
+	*len = source.len;
+	return pv_buf_steal(&source);
+}
+
+struct source {
+	const char *text;
+	size_t len;
+	struct pv_task *task;
+};
+
+/* Skips a byte order mark and turns a first line "#!..." into an empty one, as the Lua interpreter does. */
+static void skip_preamble(struct source *source)
+{
+	if (source->len >= 3 && memcmp(source->text, "\xEF\xBB\xBF", 3) == 0) {
+		source->text += 3;
+		source->len -= 3;
+	}
+	if (source->len == 0 || source->text[0] != '#')
+		return;
+	while (source->len > 0 && *source->text != '\n') {
+		source->text++;
+		source->len--;
+	}
+}
+
+static int load_chunk(lua_State *L)
+{
+	struct source *source = lua_touserdata(L, 1);
+	const struct pv_script *script = pv_script_of(L);
+
+	lua_pushfstring(L, "@%s", script->shown_path);
+	/* Looked at here, as Lua's own refusal does not name the file. */
+	if (source->len > 0 && *source->text == *LUA_SIGNATURE)
+		return luaL_error(L, "%s: holds compiled Lua; source is needed", script->shown_path);
+	if (luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t") != LUA_OK)
+		return lua_error(L);
+	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0);
+	return 0;
+}
+
+void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, void *arg)
+{
+	struct source source = { 0 };
+	struct pv_errmsg msg;
+	char *error = NULL;
+	char *text = read_source(script->path, &source.len);
+
+	if (text == NULL) {
+		pv_err_sys(&msg, PV_ERR_IO, errno, "%s", script->shown_path);
+		error = pv_xstrdup(msg.text);
+	} else {
+		source.text = text;
+		skip_preamble(&source);
+		if (!pv_enter(script, load_chunk, &source, &error))
+			source.task = NULL;
+	}
+	free(text);
+	pv_unit_start(script, false, 0, source.task, 0, done, arg);
+	if (error != NULL)
+		pv_unit_fail(script, error, strlen(error));
+	free(error);
+}
+
+/* ---- tests ---- */
+
+struct start {
+	size_t index;
+	struct pv_task *task;
+};
+
+static int push_body(lua_State *L)
+{
+	struct start *start = lua_touserdata(L, 1);
+
+	pv_test_push_body(L, start->index);
+	pv_test_ctx_push(L, start->index);
+	start->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_TEST, 1);
+	return 0;
+}
+
+void pv_script_start_test(struct pv_script *script, size_t index, uint32_t test, uint32_t lab, pv_script_done_cb *done,
+                          void *arg)
+{
+	struct start start = { .index = index };
+	struct pv_script_test about;
+	char *error = NULL;
+
+	PV_ASSERT(!script->unit.active);
+	pv_script_test(script, index, &about);
+	script->scope_lab = lab;
+	/* The event of the new task names the test. */
+	script->unit.test = test;
+	if (!pv_enter(script, push_body, &start, &error))
+		start.task = NULL;
+	pv_unit_start(script, true, test, start.task, about.timeout_ns, done, arg);
+	if (error != NULL)
+		pv_unit_fail(script, error, strlen(error));
+	free(error);
+}
+
+void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char *reason)
+{
+	struct pv_unit *unit = &script->unit;
+
+	if (!unit->active || unit->forced != PV__VERDICT__VERDICT_UNSPECIFIED)
+		return;
+	unit->forced = verdict;
+	unit->forced_reason = pv_xstrdup(reason);
+	pv_unit_cancel_tasks(script);
+	pv_engine_defer(script->engine, &script->turn);
+}

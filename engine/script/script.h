@@ -1,0 +1,69 @@
+/* One Lua file: its state, its tasks, and what it can call (lua-api in docs/). Knows the engine below it, not the runner above.
+ *
+ * A script has a Lua state of its own. Its main chunk, each test body and each background task is a coroutine that the engine resumes
+ * from a turn, never from a libevent callback. A call that waits gives up only its task; where Lua cannot yield
+ * (string.gsub, table.sort callbacks) it turns the engine until the outcome is there. A count hook pre-empts Lua that computes
+ * for long, so no file stalls another.
+ *
+ * The runner drives: create, run the chunk, then tests one at a time, destroy. Lab scopes and test events are the runner's
+ * (it proposes LabCreated, TestStarted, TestEnded); tasks, VMs, calls and logs are proposed from here, with the site
+ * of the Lua call.
+ */
+#ifndef PV_SCRIPT_SCRIPT_H
+#define PV_SCRIPT_SCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/lab/engine.h"
+#include "proto/err.h"
+#include "proto/journal.pb-c.h"
+
+struct pv_script;
+
+struct pv_script_config {
+	struct pv_engine *engine;
+	uint32_t file;            /* id of the file, already discovered and dispatched */
+	uint32_t root_lab;        /* id of its root lab */
+	const char *path;         /* to open */
+	const char *shown_path;   /* for messages and sites; also the Lua chunk name */
+	const char *const *roots; /* directories that head package.path; NULL-terminated */
+	uint64_t seed;            /* of math.random */
+};
+
+/* Strings are copied. */
+struct pv_script *pv_script_create(const struct pv_script_config *config);
+
+/* How a chunk or a test ended. `message` is NULL for PASSED; for SKIPPED it is the reason. */
+typedef void pv_script_done_cb(void *arg, Pv__Verdict verdict, const char *message);
+
+/* Loads and starts the main chunk; `done` from a later turn (PASSED or FAILED; also for a file that cannot be read or
+ * compiled, with Lua's message). */
+void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, void *arg);
+
+struct pv_script_test {
+	const char *name;
+	const Pv__Value *meta;   /* a map, maybe empty */
+	uint64_t timeout_ns;     /* meta.timeout, else provium.timeout at that moment; 0: none */
+	const char *skip_reason; /* todo or meta.skip: skipped by declaration; else NULL */
+};
+
+/* Tests in declaration order; valid after the chunk is done. The strings live as long as the script. */
+size_t pv_script_test_count(const struct pv_script *script);
+void pv_script_test(const struct pv_script *script, size_t index, struct pv_script_test *out);
+
+/* Starts the body of test `index` with `lab` as its scope (`provium`) and `test` as its id in events. `done` from a later turn, when the body and
+ * its tasks have ended: PASSED, FAILED, SKIPPED, or TIMED_OUT after the test's own timeout (the message names the limit).
+ * One at a time. */
+void pv_script_start_test(struct pv_script *script, size_t index, uint32_t test, uint32_t lab, pv_script_done_cb *done,
+                          void *arg);
+
+/* Cancels what runs (chunk or test): tasks end without catching it, open calls are cancelled; `done` follows with `verdict` and
+ * `reason`. Nothing if nothing runs. */
+void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char *reason);
+
+/* Frees everything; nothing may be running. NULL is fine. */
+void pv_script_destroy(struct pv_script *script);
+
+#endif

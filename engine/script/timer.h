@@ -1,0 +1,33 @@
+/* A timer that ends a wait. */
+#ifndef PV_SCRIPT_TIMER_H
+#define PV_SCRIPT_TIMER_H
+
+#include <lua.h>
+#include <stdint.h>
+
+struct event;
+struct pv_script;
+struct pv_wait;
+
+/* Embedded in the wait's userdata. A zeroed struct is a timer that does not run. */
+struct pv_timer {
+	struct event *event;
+	struct pv_wait *wait;
+	char shown[32]; /* the limit, as messages give it */
+};
+
+/* "5s", "0.05s" into `out`; returns `out`. */
+const char *pv_show_limit(uint64_t ns, char out[32]);
+
+/* Finishes `wait` after `ns`. */
+void pv_timer_start(struct pv_script *script, struct pv_timer *timer, uint64_t ns, struct pv_wait *wait);
+/* Twice is fine. */
+void pv_timer_stop(struct pv_timer *timer);
+
+/* Pushes a wait that a timer alone ends, for pv_await(). */
+struct pv_wait *pv_sleep_push(lua_State *L, uint64_t ns);
+
+/* Waits `ns` where Lua cannot yield. Raises the cancellation. */
+void pv_sleep_here(lua_State *L, uint64_t ns);
+
+#endif

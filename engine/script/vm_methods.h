@@ -1,0 +1,16 @@
+/* Methods of a VM that have files of their own. */
+#ifndef PV_SCRIPT_VM_METHODS_H
+#define PV_SCRIPT_VM_METHODS_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+struct pv_call_slot;
+
+extern const luaL_Reg pv_vm_run_methods[];
+extern const luaL_Reg pv_vm_file_methods[];
+
+/* Pushes the RunResult of a run that has its outcome. */
+void pv_push_run_result(lua_State *L, const struct pv_call_slot *slot);
+
+#endif

@@ -1,0 +1,270 @@
+#include "fake_driver.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script_fixture.h"
+
+struct answer {
+	struct fake_driver *driver;
+	Pv__CallStarted *call; /* a copy */
+	struct event *timer;   /* NULL: hangs */
+	bool cancelled;
+	TAILQ_ENTRY(answer) link;
+};
+
+struct fake_driver {
+	struct fixture *f;
+	TAILQ_HEAD(, answer) answers;
+	struct pv_buf content; /* of the one file that guests have */
+};
+
+static Pv__CallStarted *copy_call(const Pv__CallStarted *call)
+{
+	size_t len = pv__call_started__get_packed_size(call);
+	uint8_t *bytes = pv_xmalloc(len);
+	Pv__CallStarted *copy;
+
+	pv__call_started__pack(call, bytes);
+	copy = pv__call_started__unpack(NULL, len, bytes);
+	free(bytes);
+	return copy;
+}
+
+static void free_answer(struct answer *answer)
+{
+	TAILQ_REMOVE(&answer->driver->answers, answer, link);
+	if (answer->timer != NULL)
+		event_free(answer->timer);
+	pv__call_started__free_unpacked(answer->call, NULL);
+	free(answer);
+}
+
+static void set_error(Pv__CallEnded *ended, Pv__CallError *error, Pv__ErrorKind kind, const char *message)
+{
+	error->has_kind = 1;
+	error->kind = kind;
+	error->message = (char *)message;
+	ended->outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
+	ended->error = error;
+}
+
+static char *last_word(const Pv__RunCall *run)
+{
+	const ProtobufCBinaryData *last = &run->argv[run->n_argv - 1];
+
+	return pv_xasprintf("%.*s", (int)last->len, (const char *)last->data);
+}
+
+/* ---- answering ---- */
+
+struct run_reply {
+	Pv__RunResult result;
+	Pv__Payload out;
+	struct pv_buf text;
+};
+
+static void run_plain(const Pv__RunCall *run, struct run_reply *reply)
+{
+	for (size_t i = 0; i < run->n_argv; i++) {
+		if (i > 0)
+			pv_buf_addstr(&reply->text, "|");
+		pv_buf_add(&reply->text, run->argv[i].data, run->argv[i].len);
+	}
+	reply->out.kind_case = PV__PAYLOAD__KIND_DATA;
+	reply->out.data.data = reply->text.data;
+	reply->out.data.len = reply->text.len;
+	reply->result.stdout_data = &reply->out;
+}
+
+static void answer_run(const Pv__RunCall *run, Pv__CallEnded *ended, Pv__CallError *error, struct run_reply *reply)
+{
+	char *word = last_word(run);
+
+	pv__run_result__init(&reply->result);
+	pv__payload__init(&reply->out);
+	reply->result.has_status = 1;
+	reply->result.status = PV__RUN_STATUS__RUN_STATUS_EXITED;
+	reply->result.has_exit_code = 1;
+	ended->outcome_case = PV__CALL_ENDED__OUTCOME_RUN;
+	ended->run = &reply->result;
+	if (strcmp(word, "refuse") == 0) {
+		set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_GUEST, "/x: No such file or directory (ENOENT)");
+		error->has_sys_errno = 1;
+		error->sys_errno = ENOENT;
+	} else if (strncmp(word, "exit:", 5) == 0) {
+		reply->result.exit_code = atoi(word + 5);
+	} else if (strncmp(word, "signal:", 7) == 0) {
+		reply->result.status = PV__RUN_STATUS__RUN_STATUS_SIGNALLED;
+		reply->result.has_signal = 1;
+		reply->result.signal = atoi(word + 7);
+	} else if (strcmp(word, "timeout") == 0) {
+		reply->result.status = PV__RUN_STATUS__RUN_STATUS_TIMED_OUT;
+	} else {
+		run_plain(run, reply);
+	}
+	free(word);
+}
+
+static void answer_read(struct fake_driver *driver, const Pv__ReadFileCall *read, Pv__CallEnded *ended,
+                        Pv__CallError *error, Pv__Payload *data)
+{
+	if (read->path.len == 2 && memcmp(read->path.data, "/x", 2) == 0) {
+		set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_GUEST, "/x: No such file or directory (ENOENT)");
+		return;
+	}
+	pv__payload__init(data);
+	data->kind_case = PV__PAYLOAD__KIND_DATA;
+	data->data.data = driver->content.data;
+	data->data.len = driver->content.len;
+	ended->outcome_case = PV__CALL_ENDED__OUTCOME_DATA;
+	ended->data = data;
+}
+
+static bool boot_fails(const struct fake_driver *driver, uint32_t vm)
+{
+	struct pv_vm_view view;
+
+	return pv_state_vm(pv_engine_state(driver->f->engine), vm, &view) && strncmp(view.name, "bad", 3) == 0;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct answer *answer = arg;
+	struct fake_driver *driver = answer->driver;
+	const Pv__CallStarted *call = answer->call;
+	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
+	Pv__CallError error = PV__CALL_ERROR__INIT;
+	Pv__CallDone done = PV__CALL_DONE__INIT;
+	Pv__BootResult boot = PV__BOOT_RESULT__INIT;
+	struct run_reply reply = { .text = { 0 } };
+	Pv__Payload data;
+
+	(void)fd;
+	(void)what;
+	ended.has_id = 1;
+	ended.id = call->id;
+	ended.outcome_case = PV__CALL_ENDED__OUTCOME_DONE;
+	ended.done = &done;
+	if (answer->cancelled) {
+		set_error(&ended, &error, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled");
+	} else if (call->op_case == PV__CALL_STARTED__OP_RUN) {
+		answer_run(call->run, &ended, &error, &reply);
+	} else if (call->op_case == PV__CALL_STARTED__OP_READ_FILE) {
+		answer_read(driver, call->read_file, &ended, &error, &data);
+	} else if (call->op_case == PV__CALL_STARTED__OP_BOOT) {
+		ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
+		ended.boot = &boot;
+		if (boot_fails(driver, call->vm))
+			set_error(&ended, &error, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "the agent never answered");
+	} else if (call->op_case == PV__CALL_STARTED__OP_WRITE_FILE) {
+		pv_buf_clear(&driver->content);
+		pv_buf_add(&driver->content, call->write_file->content->data.data, call->write_file->content->data.len);
+	}
+	pv_engine_call_done(driver->f->engine, &ended);
+	pv_buf_free(&reply.text);
+	free_answer(answer);
+}
+
+static void arm(struct answer *answer, long ms)
+{
+	struct timeval after = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	answer->timer = evtimer_new(answer->driver->f->base, on_timer, answer);
+	evtimer_add(answer->timer, &after);
+}
+
+static void remember(struct fixture *f, const Pv__CallStarted *call)
+{
+	size_t len;
+	uint8_t *bytes;
+
+	if (call->op_case == PV__CALL_STARTED__OP_RUN) {
+		if (f->last_run != NULL)
+			pv__run_call__free_unpacked(f->last_run, NULL);
+		len = pv__run_call__get_packed_size(call->run);
+		bytes = pv_xmalloc(len);
+		pv__run_call__pack(call->run, bytes);
+		f->last_run = pv__run_call__unpack(NULL, len, bytes);
+		free(bytes);
+	} else if (call->op_case == PV__CALL_STARTED__OP_BOOT) {
+		if (f->last_boot != NULL)
+			pv__vm_spec__free_unpacked(f->last_boot, NULL);
+		len = pv__vm_spec__get_packed_size(call->boot->spec);
+		bytes = pv_xmalloc(len + 1);
+		pv__vm_spec__pack(call->boot->spec, bytes);
+		f->last_boot = pv__vm_spec__unpack(NULL, len, bytes);
+		free(bytes);
+	}
+}
+
+static void start(void *self, const Pv__CallStarted *call)
+{
+	struct fake_driver *driver = self;
+	struct answer *answer = PV_NEW(struct answer);
+	char *word = call->op_case == PV__CALL_STARTED__OP_RUN ? last_word(call->run) : pv_xstrdup("");
+
+	remember(driver->f, call);
+	answer->driver = driver;
+	answer->call = copy_call(call);
+	TAILQ_INSERT_TAIL(&driver->answers, answer, link);
+	if (strncmp(word, "sleep:", 6) == 0)
+		arm(answer, atol(word + 6));
+	else if (strcmp(word, "hang") != 0)
+		arm(answer, 0);
+	free(word);
+}
+
+static void cancel(void *self, uint64_t call)
+{
+	struct fake_driver *driver = self;
+	struct answer *answer;
+
+	driver->f->n_cancelled++;
+	TAILQ_FOREACH (answer, &driver->answers, link)
+		if (answer->call->id == call)
+			break;
+	if (answer == NULL)
+		return;
+	answer->cancelled = true;
+	if (answer->timer != NULL)
+		event_free(answer->timer);
+	arm(answer, 0);
+}
+
+static void settle(void *self, uint64_t call)
+{
+	(void)self;
+	(void)call;
+}
+
+static void console_tail(void *self, uint32_t vm, size_t max, struct pv_buf *out)
+{
+	(void)self;
+	(void)vm;
+	(void)max;
+	(void)out;
+}
+
+static void destroy(void *self)
+{
+	struct fake_driver *driver = self;
+
+	while (!TAILQ_EMPTY(&driver->answers))
+		free_answer(TAILQ_FIRST(&driver->answers));
+	pv_buf_free(&driver->content);
+	free(driver);
+}
+
+struct fake_driver *fake_driver_install(struct fixture *f)
+{
+	static const struct pv_driver_ops ops = { "fake", start, cancel, settle, console_tail, destroy };
+	struct fake_driver *driver = PV_NEW(struct fake_driver);
+
+	driver->f = f;
+	TAILQ_INIT(&driver->answers);
+	pv_engine_set_driver(f->engine, &ops, driver);
+	return driver;
+}

@@ -1,0 +1,394 @@
+#include "script_fixture.h"
+
+#include <event2/event.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fake_driver.h"
+#include "journal/journal.h"
+
+#define FINISH_MAX_S 20
+
+static struct pv_profile profiles[] = {
+	{ .name = "default",
+	  .kernel = "/k",
+	  .initrd = "/i",
+	  .cmdline = "console=ttyS0",
+	  .memory_bytes = 256 << 20,
+	  .cpus = 1,
+	  .machine = "pc",
+	  .accel = "tcg",
+	  .qemu = "qemu" },
+};
+
+/* ---- listening ---- */
+
+static const char *op_name(const Pv__CallStarted *call)
+{
+	static const char *const names[] = { "boot",  "shutdown", "pause",     "resume",
+		                             "reset", "run",      "read_file", "write_file" };
+
+	return names[call->op_case - PV__CALL_STARTED__OP_BOOT];
+}
+
+static const char *vm_name(struct fixture *f, uint32_t vm)
+{
+	struct pv_vm_view view;
+
+	return pv_state_vm(pv_engine_state(f->engine), vm, &view) ? view.name : "?";
+}
+
+static const char *verdict_name(Pv__Verdict verdict)
+{
+	return verdict == PASSED    ? "passed"
+	       : verdict == FAILED  ? "failed"
+	       : verdict == SKIPPED ? "skipped"
+	                            : "interrupted";
+}
+
+static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
+{
+	static const char *const kinds[] = { "?", "chunk", "test", "co" };
+	struct fixture *f = arg;
+
+	(void)seq;
+	switch (event->body_case) {
+	case PV__EVENT__BODY_TEST_LOGGED:
+		pv_buf_addf(&f->log, "%s\n", event->test_logged->text);
+		break;
+	case PV__EVENT__BODY_TASK_STARTED:
+		pv_buf_addf(&f->trace, "task %s\n", kinds[event->task_started->kind]);
+		break;
+	case PV__EVENT__BODY_TASK_ENDED:
+		pv_buf_addf(&f->trace, "end %s%s%s\n", verdict_name(event->task_ended->verdict),
+		            event->task_ended->message != NULL ? " " : "",
+		            event->task_ended->message != NULL ? event->task_ended->message : "");
+		break;
+	case PV__EVENT__BODY_CALL_STARTED:
+		pv_buf_addf(&f->trace, "%s %s\n", op_name(event->call_started), vm_name(f, event->call_started->vm));
+		free(f->last_site.source);
+		f->last_site.source = event->site != NULL ? pv_xstrdup(event->site->source) : NULL;
+		f->last_site.line = event->site != NULL ? event->site->line : 0;
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_notice(void *arg, const char *line)
+{
+	struct fixture *f = arg;
+
+	pv_buf_addf(&f->notices, "%s\n", line);
+}
+
+/* ---- proposals that the runner makes ---- */
+
+static void propose(struct fixture *f, Pv__Event *event)
+{
+	struct pv_errmsg msg = { 0 };
+
+	event->has_file = f->file != 0;
+	event->file = f->file;
+	if (pv_engine_propose(f->engine, event, &msg) != PV_OK)
+		fail_msg("a proposal was refused: %s", msg.text);
+}
+
+static void start_run(struct fixture *f)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__RunStarted run = PV__RUN_STARTED__INIT;
+	Pv__Profile profile = PV__PROFILE__INIT;
+	Pv__Profile *given = &profile;
+
+	run.run_id = "r";
+	profile.name = "default";
+	run.n_profiles = 1;
+	run.profiles = &given;
+	event.body_case = PV__EVENT__BODY_RUN_STARTED;
+	event.run_started = &run;
+	propose(f, &event);
+}
+
+static void dispatch_file(struct fixture *f)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__FileDiscovered discovered = PV__FILE_DISCOVERED__INIT;
+	Pv__FileDispatched dispatched = PV__FILE_DISPATCHED__INIT;
+
+	discovered.path = "x.test.lua";
+	discovered.shown_path = "x.test.lua";
+	event.body_case = PV__EVENT__BODY_FILE_DISCOVERED;
+	event.file_discovered = &discovered;
+	propose(f, &event);
+	f->file = discovered.id;
+	pv__event__init(&event);
+	dispatched.has_id = 1;
+	dispatched.id = f->file;
+	event.body_case = PV__EVENT__BODY_FILE_DISPATCHED;
+	event.file_dispatched = &dispatched;
+	propose(f, &event);
+}
+
+static uint32_t create_lab(struct fixture *f, Pv__LabKind kind, uint32_t parent, uint32_t test)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__LabCreated created = PV__LAB_CREATED__INIT;
+
+	created.has_kind = 1;
+	created.kind = kind;
+	created.has_parent = parent != 0;
+	created.parent = parent;
+	created.has_test = test != 0;
+	created.test = test;
+	created.name = "provium";
+	event.body_case = PV__EVENT__BODY_LAB_CREATED;
+	event.lab_created = &created;
+	propose(f, &event);
+	return created.id;
+}
+
+/* ---- life ---- */
+
+static void write_source(struct fixture *f, const char *source)
+{
+	int fd;
+
+	strcpy(f->path, "/tmp/pv-script-XXXXXX");
+	fd = mkstemp(f->path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, source, strlen(source)), (ssize_t)strlen(source));
+	close(fd);
+}
+
+/* What ends in a turn must keep that turn from waiting for the world. */
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+struct fixture *fixture_create(const char *source)
+{
+	struct fixture *f = PV_NEW(struct fixture);
+	struct pv_engine_config config = {
+		.profiles = profiles, .n_profiles = 1, .seed = 1, .notice = on_notice, .notice_arg = f
+	};
+	struct pv_script_config script = { .shown_path = "x.test.lua", .seed = 7 };
+	struct pv_errmsg msg;
+
+	f->base = event_base_new();
+	f->wake = event_new(f->base, -1, 0, on_wake, NULL);
+	assert_int_equal(pv_journal_create_memory(&f->journal, &msg), PV_OK);
+	config.base = f->base;
+	config.journal = f->journal;
+	f->engine = pv_engine_create(&config);
+	f->driver = fake_driver_install(f);
+	f->listener = (struct pv_engine_listener){ .event = on_event, .arg = f };
+	pv_engine_listen(f->engine, &f->listener);
+	start_run(f);
+	dispatch_file(f);
+	f->root = create_lab(f, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0);
+	write_source(f, source);
+	script.engine = f->engine;
+	script.file = f->file;
+	script.root_lab = f->root;
+	script.path = f->path;
+	f->script = pv_script_create(&script);
+	return f;
+}
+
+void fixture_destroy(struct fixture *f)
+{
+	pv_script_destroy(f->script);
+	event_free(f->wake);
+	pv_state_check(pv_engine_state(f->engine));
+	pv_engine_destroy(f->engine);
+	pv_journal_close(f->journal);
+	event_base_free(f->base);
+	unlink(f->path);
+	pv_buf_free(&f->log);
+	pv_buf_free(&f->trace);
+	pv_buf_free(&f->notices);
+	if (f->last_run != NULL)
+		pv__run_call__free_unpacked(f->last_run, NULL);
+	if (f->last_boot != NULL)
+		pv__vm_spec__free_unpacked(f->last_boot, NULL);
+	free(f->last_site.source);
+	free(f->outcome.message);
+	free(f);
+}
+
+static void on_done(void *arg, Pv__Verdict verdict, const char *message)
+{
+	struct fixture *f = arg;
+
+	assert_false(f->outcome.done);
+	f->outcome.done = true;
+	f->outcome.verdict = verdict;
+	f->outcome.message = message != NULL ? pv_xstrdup(message) : NULL;
+	event_active(f->wake, EV_TIMEOUT, 0);
+}
+
+static void reset_outcome(struct fixture *f)
+{
+	free(f->outcome.message);
+	f->outcome = (struct outcome){ 0 };
+}
+
+static void on_closed(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->closed = true;
+	event_active(f->wake, EV_TIMEOUT, 0);
+}
+
+static void on_too_long(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+}
+
+static void turn_until(struct fixture *f, const bool *done)
+{
+	struct timeval max = { .tv_sec = FINISH_MAX_S };
+	bool late = false;
+	struct event *timer = evtimer_new(f->base, on_too_long, &late);
+
+	evtimer_add(timer, &max);
+	while (!*done && !late)
+		pv_engine_turn(f->engine);
+	event_free(timer);
+	if (late)
+		fail_msg("not done after %d s; trace:\n%s", FINISH_MAX_S, pv_buf_str(&f->trace));
+}
+
+void fixture_finish(struct fixture *f)
+{
+	turn_until(f, &f->outcome.done);
+}
+
+void fixture_start_chunk(struct fixture *f)
+{
+	reset_outcome(f);
+	pv_script_start_chunk(f->script, on_done, f);
+}
+
+void fixture_run_chunk(struct fixture *f)
+{
+	fixture_start_chunk(f);
+	fixture_finish(f);
+	if (f->outcome.verdict != PASSED)
+		fail_msg("the chunk failed: %s", f->outcome.message);
+}
+
+static uint32_t test_id, test_lab;
+
+void fixture_start_test(struct fixture *f, size_t index)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__TestStarted started = PV__TEST_STARTED__INIT;
+	struct pv_script_test about;
+
+	reset_outcome(f);
+	pv_script_test(f->script, index, &about);
+	started.name = (char *)about.name;
+	started.meta = (Pv__Value *)about.meta;
+	event.body_case = PV__EVENT__BODY_TEST_STARTED;
+	event.test_started = &started;
+	propose(f, &event);
+	test_id = started.id;
+	test_lab = create_lab(f, PV__LAB_KIND__LAB_KIND_TEST, f->root, test_id);
+	pv_script_start_test(f->script, index, test_id, test_lab, on_done, f);
+}
+
+void fixture_end_test(struct fixture *f)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__TestEnded ended = PV__TEST_ENDED__INIT;
+	struct pv_errmsg msg = { 0 };
+
+	ended.has_id = 1;
+	ended.id = test_id;
+	ended.has_verdict = 1;
+	ended.verdict = f->outcome.verdict == PASSED || f->outcome.verdict == SKIPPED ? f->outcome.verdict : FAILED;
+	ended.message = f->outcome.message;
+	event.body_case = PV__EVENT__BODY_TEST_ENDED;
+	event.test_ended = &ended;
+	propose(f, &event);
+	f->closed = false;
+	if (pv_engine_close_scope(f->engine, f->file, test_lab, on_closed, f, &msg) != PV_OK)
+		fail_msg("the scope was not closed: %s", msg.text);
+	turn_until(f, &f->closed);
+}
+
+void fixture_run_test(struct fixture *f, size_t index)
+{
+	fixture_start_test(f, index);
+	fixture_finish(f);
+	fixture_end_test(f);
+}
+
+/* ---- expectations ---- */
+
+static void check_outcome(struct fixture *f, Pv__Verdict verdict, const char *part)
+{
+	const char *message = f->outcome.message != NULL ? f->outcome.message : "(no message)";
+
+	if (f->outcome.verdict != verdict)
+		fail_msg("verdict %d instead of %d: %s", (int)f->outcome.verdict, (int)verdict, message);
+	if (part != NULL && strstr(message, part) == NULL)
+		fail_msg("the message \"%s\" lacks \"%s\"", message, part);
+}
+
+void expect_chunk(const char *source, Pv__Verdict verdict, const char *message_part)
+{
+	struct fixture *f = fixture_create(source);
+
+	fixture_start_chunk(f);
+	fixture_finish(f);
+	check_outcome(f, verdict, message_part);
+	fixture_destroy(f);
+}
+
+static struct fixture *run_body(const char *body)
+{
+	char *source = pv_xasprintf("test('it', function(t) %s\nend)", body);
+	struct fixture *f = fixture_create(source);
+
+	free(source);
+	fixture_run_chunk(f);
+	fixture_run_test(f, 0);
+	return f;
+}
+
+void expect_body(const char *body, Pv__Verdict verdict, const char *message_part)
+{
+	struct fixture *f = run_body(body);
+
+	check_outcome(f, verdict, message_part);
+	fixture_destroy(f);
+}
+
+void expect_pass(const char *body)
+{
+	expect_body(body, PASSED, NULL);
+}
+
+void expect_fail_text(const char *body, const char *message)
+{
+	struct fixture *f = run_body(body);
+
+	check_outcome(f, FAILED, NULL);
+	assert_string_equal(f->outcome.message, message);
+	fixture_destroy(f);
+}
