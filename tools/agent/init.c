@@ -24,13 +24,12 @@ struct mount_point {
 	const char *options;
 };
 
+/* Not /run and /tmp: the image or the boot options may have put files there. */
 static const struct mount_point mount_points[] = {
 	{ "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL },
 	{ "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL },
 	{ "/dev", "devtmpfs", MS_NOSUID, "mode=0755" },
 	{ "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666" },
-	{ "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755" },
-	{ "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777" },
 };
 
 static bool is_mount_point(const char *path)
