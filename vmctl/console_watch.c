@@ -20,7 +20,7 @@ struct hub {
 	struct event_base *base;
 	struct event *event;
 	int fd;
-	LIST_HEAD(, pv_console_watch) watches;
+	LIST_HEAD(watch_list, pv_console_watch) watches;
 };
 
 /* Several watches of one file have the same descriptor `wd`. */
@@ -36,7 +36,7 @@ struct pv_console_watch {
 	bool *destroyed; /* set while the callback may run */
 };
 
-static LIST_HEAD(, hub) hubs = LIST_HEAD_INITIALIZER(hubs);
+static LIST_HEAD(hub_list, hub) hubs = LIST_HEAD_INITIALIZER(hubs);
 
 static void on_news(evutil_socket_t fd, short what, void *arg)
 {

@@ -31,7 +31,7 @@ struct pv_modules {
 	size_t n;
 	char **builtin; /* sorted names */
 	size_t n_builtin;
-	STAILQ_HEAD(, pv_module) wanted;
+	STAILQ_HEAD(pv_module_list, pv_module) wanted;
 };
 
 enum pv_err pv_modules_open(const char *dir, struct pv_modules *out, struct pv_errmsg *msg) PV_MUST_CHECK;

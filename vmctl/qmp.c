@@ -48,7 +48,7 @@ struct pv_qmp {
 	char version[32];
 	uint64_t last_id;
 	size_t n_open;
-	TAILQ_HEAD(, command) open;
+	TAILQ_HEAD(command_list, command) open;
 	unsigned depth; /* handlers of the loop in progress; the last one frees a destroyed object */
 	bool destroyed;
 };

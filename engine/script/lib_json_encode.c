@@ -71,9 +71,9 @@ static void encode_float(lua_State *L, struct encoder *encoder, double value)
 		if (strtod(text, NULL) == value)
 			break;
 	}
-	if (strpbrk(text, ".e") == NULL)
-		strcat(text, ".0");
 	pv_buf_addstr(encoder->out, text);
+	if (strpbrk(text, ".e") == NULL)
+		pv_buf_addstr(encoder->out, ".0");
 }
 
 /* ---- tables ---- */

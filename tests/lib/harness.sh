@@ -71,9 +71,10 @@ nothing_left() {
 	[ -z "$left" ] || fail "processes left: $(ps -o pid=,args= -p "$(echo "$left" | tr '\n' ',' | sed 's/,$//')")"
 	left=$(find "$work" -type s)
 	[ -z "$left" ] || fail "sockets left: $left"
-	for journal in $(find "$work" -name journal.mdb); do
+	find "$work" -name journal.mdb >journals
+	while read -r journal; do
 		"$provium" audit "$(dirname "$journal")" >audit.out 2>&1 || fail "audit of $journal: $(cat audit.out)"
-	done
+	done <journals
 }
 
 passed() {

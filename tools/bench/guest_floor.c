@@ -68,9 +68,10 @@ static void run(char *line)
 {
 	char *argv[32];
 	int argc = 0, status;
+	char *rest;
 	pid_t pid;
 
-	for (char *word = strtok(line, " "); word != NULL && argc < 31; word = strtok(NULL, " "))
+	for (char *word = strtok_r(line, " ", &rest); word != NULL && argc < 31; word = strtok_r(NULL, " ", &rest))
 		argv[argc++] = word;
 	argv[argc] = NULL;
 	pid = vfork();
