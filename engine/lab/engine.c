@@ -193,6 +193,11 @@ static void run_deferred(struct pv_engine *engine)
 	}
 }
 
+bool pv_engine_is_idle(const struct pv_engine *engine)
+{
+	return TAILQ_EMPTY(&engine->deferred);
+}
+
 static void commit(struct pv_engine *engine)
 {
 	struct pv_errmsg msg;
@@ -215,5 +220,6 @@ void pv_engine_turn(struct pv_engine *engine)
 		pv_engine_start_intents(engine);
 	}
 	event_base_loop(engine->config.base,
-	                EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (TAILQ_EMPTY(&engine->deferred) ? 0 : EVLOOP_NONBLOCK));
+	                EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY |
+	                    (TAILQ_EMPTY(&engine->deferred) && !engine->has_failed ? 0 : EVLOOP_NONBLOCK));
 }

@@ -99,8 +99,11 @@ struct pv_deferred {
 void pv_engine_defer(struct pv_engine *engine, struct pv_deferred *deferred);
 void pv_engine_undefer(struct pv_engine *engine, struct pv_deferred *deferred);
 
-/* One turn. Waits for the world only if nothing is deferred. Must not be called from a libevent callback. */
+/* One turn. Waits for the world only if nothing is deferred, and never once the journal has failed. Must not be called from a libevent callback. */
 void pv_engine_turn(struct pv_engine *engine);
+
+/* Nothing is deferred. */
+bool pv_engine_is_idle(const struct pv_engine *engine);
 
 /* Non-NULL once the journal could not be written: the reason. */
 const struct pv_errmsg *pv_engine_failed(const struct pv_engine *engine);

@@ -176,6 +176,16 @@ static void stop_events(struct pv_run *run)
 	pv_engine_unlisten(run->engine, &run->listener);
 }
 
+/* The journal has failed: nothing can begin or be recorded any more. What runs is unwound, so that it leaves nothing behind. */
+static void give_up(struct pv_run *run)
+{
+	interrupt(run);
+	while (!pv_engine_is_idle(run->engine))
+		pv_engine_turn(run->engine);
+	for (size_t i = 0; i < run->next; i++)
+		pv_file_run_destroy(run->in_flight[i]);
+}
+
 void pv_run_loop(struct pv_run *run)
 {
 	run->in_flight = pv_xcalloc(run->found.n + 1, sizeof(*run->in_flight));
@@ -191,7 +201,9 @@ void pv_run_loop(struct pv_run *run)
 		if (run->sync_wanted)
 			sync_journal(run);
 	}
-	if (!pv_engine_failed(run->engine))
+	if (pv_engine_failed(run->engine))
+		give_up(run);
+	else
 		(void)pv_run_propose_end(run);
 	stop_events(run);
 	free(run->in_flight);
