@@ -227,12 +227,20 @@ Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec)
 	return copy;
 }
 
+/* What comes behind the first line of a reason, the tail of a console say, was told once and is in the journal. */
+static char *first_line(const char *reason)
+{
+	size_t len = strcspn(reason, "\n");
+
+	return len > 0 ? pv_xasprintf("%.*s", (int)len, reason) : pv_xstrdup("it was lost");
+}
+
 void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason)
 {
 	char *kept = NULL;
 
 	if (next == PV__VM_STATE__VM_STATE_DEAD)
-		kept = pv_xstrdup(reason != NULL && reason[0] != '\0' ? reason : "it was lost");
+		kept = first_line(reason != NULL ? reason : "");
 	free(vm->dead_reason);
 	vm->dead_reason = kept;
 	vm->state = next;

@@ -75,7 +75,7 @@ struct pv_vm_view {
 	Pv__VmState state;
 	enum pv_vm_op in_flight; /* lifecycle operation */
 	uint64_t lifecycle_call;
-	const char *dead_reason; /* NULL unless dead */
+	const char *dead_reason; /* first line of it; NULL unless dead */
 	uint32_t boots;          /* completed boots */
 	uint64_t booted_mono_ns; /* end of the last boot: start of the present uptime, or, when down, of the last one */
 };
