@@ -49,13 +49,17 @@ static void print_json(FILE *out, const struct pv_timeline_line *line)
 	json_object_put(object);
 }
 
-/* A column: `value`, or "-" so that a column is never empty, and at least one blank behind it. */
+#define FILE_WIDTH   26
+#define TEST_WIDTH   26
+#define OBJECT_WIDTH 14
+
+/* A column: `value`, cut to `width`, or "-" so that a column is never empty, and two blanks behind it. */
 static void column(struct pv_buf *out, const char *value, size_t width)
 {
 	size_t start = out->len;
 
 	if (*value)
-		pv_text_line(out, value, strlen(value), 64);
+		pv_text_line(out, value, strlen(value), strlen(value) > width ? width - 3 : width);
 	else
 		pv_buf_addstr(out, "-");
 	size_t len = out->len - start;
@@ -67,9 +71,9 @@ static void print_text(FILE *out, const struct pv_timeline_line *line)
 	struct pv_buf text = { .data = NULL };
 
 	pv_buf_addf(&text, "%6" PRIu64 "  %9.3fs  ", line->seq, (double)line->mono_ns / 1e9);
-	column(&text, line->file, 20);
-	column(&text, line->test, 20);
-	column(&text, line->object, 10);
+	column(&text, line->file, FILE_WIDTH);
+	column(&text, line->test, TEST_WIDTH);
+	column(&text, line->object, OBJECT_WIDTH);
 	pv_buf_addstr(&text, line->what);
 	if (line->has_duration) {
 		char duration[32];

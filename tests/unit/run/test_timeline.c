@@ -92,30 +92,30 @@ static void test_timeline__golden(void **state)
 	ev_run_ended(&ev, PASSED);
 	expect_timeline(
 	    &ev, (struct pv_timeline_options){ .file = NULL },
-	    "     1      0.000s  -                     -                     -           run 20250131-142233-7f3a begins, seed 7, provium 0.1.0\n"
-	    "     2      0.001s  net/a.test.lua        -                     -           file discovered\n"
-	    "     3      0.002s  net/a.test.lua        -                     -           file dispatched\n"
-	    "     4      0.003s  net/a.test.lua        -                     lab provium  root lab created\n"
-	    "     5      0.004s  net/a.test.lua        -                     task 1      chunk task begins\n"
-	    "     6      0.005s  net/a.test.lua        -                     vm a        VM declared, profile default\n"
-	    "     7      0.006s  net/a.test.lua        -                     task 1      task passed\n"
-	    "     8      0.007s  net/a.test.lua        boots and answers     -           test begins\n"
-	    "     9      0.008s  net/a.test.lua        boots and answers     lab provium  test lab created\n"
-	    "    10      0.009s  net/a.test.lua        boots and answers     task 2      test task begins\n"
-	    "    11      0.010s  net/a.test.lua        boots and answers     vm a        boot\n"
-	    "    12      2.001s  net/a.test.lua        boots and answers     vm a        boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n"
-	    "    13      2.002s  net/a.test.lua        boots and answers     vm a        run uname -r\\x1b\n"
-	    "    14      2.003s  net/a.test.lua        boots and answers     vm a        run done: exit code 0, stdout \"6.1.0-x\\n\"  [4.0ms]\n"
-	    "    15      2.004s  net/a.test.lua        boots and answers     -           log: two\\nlines\n"
-	    "    16      2.005s  net/a.test.lua        boots and answers     task 2      task passed\n"
-	    "    17      2.006s  net/a.test.lua        boots and answers     -           test passed  [5.0ms]\n"
-	    "    18      2.007s  net/a.test.lua        -                     lab provium  lab closed\n"
-	    "    19      2.008s  net/a.test.lua        floods                -           test skipped: skipped: later\n"
-	    "    20      2.009s  net/a.test.lua        -                     vm a        shutdown\n"
-	    "    21      2.010s  net/a.test.lua        -                     vm a        shutdown done  [1.0ms]\n"
-	    "    22      2.011s  net/a.test.lua        -                     lab provium  lab closed\n"
-	    "    23      2.012s  net/a.test.lua        -                     -           file passed  [2.100s]\n"
-	    "    24      2.013s  -                     -                     -           run passed: 1 file(s); 1 passed, 0 failed, 0 skipped  [2.013s]\n");
+	    "     1      0.000s  -                           -                           -               run 20250131-142233-7f3a begins, seed 7, provium 0.1.0\n"
+	    "     2      0.001s  net/a.test.lua              -                           -               file discovered\n"
+	    "     3      0.002s  net/a.test.lua              -                           -               file dispatched\n"
+	    "     4      0.003s  net/a.test.lua              -                           lab provium     root lab created\n"
+	    "     5      0.004s  net/a.test.lua              -                           task 1          chunk task begins\n"
+	    "     6      0.005s  net/a.test.lua              -                           vm a            VM declared, profile default\n"
+	    "     7      0.006s  net/a.test.lua              -                           task 1          task passed\n"
+	    "     8      0.007s  net/a.test.lua              boots and answers           -               test begins\n"
+	    "     9      0.008s  net/a.test.lua              boots and answers           lab provium     test lab created\n"
+	    "    10      0.009s  net/a.test.lua              boots and answers           task 2          test task begins\n"
+	    "    11      0.010s  net/a.test.lua              boots and answers           vm a            boot\n"
+	    "    12      2.001s  net/a.test.lua              boots and answers           vm a            boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n"
+	    "    13      2.002s  net/a.test.lua              boots and answers           vm a            run uname -r\\x1b\n"
+	    "    14      2.003s  net/a.test.lua              boots and answers           vm a            run done: exit code 0, stdout \"6.1.0-x\\n\"  [4.0ms]\n"
+	    "    15      2.004s  net/a.test.lua              boots and answers           -               log: two\\nlines\n"
+	    "    16      2.005s  net/a.test.lua              boots and answers           task 2          task passed\n"
+	    "    17      2.006s  net/a.test.lua              boots and answers           -               test passed  [5.0ms]\n"
+	    "    18      2.007s  net/a.test.lua              -                           lab provium     lab closed\n"
+	    "    19      2.008s  net/a.test.lua              floods                      -               test skipped: skipped: later\n"
+	    "    20      2.009s  net/a.test.lua              -                           vm a            shutdown\n"
+	    "    21      2.010s  net/a.test.lua              -                           vm a            shutdown done  [1.0ms]\n"
+	    "    22      2.011s  net/a.test.lua              -                           lab provium     lab closed\n"
+	    "    23      2.012s  net/a.test.lua              -                           -               file passed  [2.100s]\n"
+	    "    24      2.013s  -                           -                           -               run passed: 1 file(s); 1 passed, 0 failed, 0 skipped  [2.013s]\n");
 	finish(&ev);
 }
 
@@ -127,20 +127,20 @@ static void test_timeline__filters(void **state)
 	play(&ev);
 	expect_timeline(
 	    &ev, (struct pv_timeline_options){ .kind = "boot" },
-	    "    11      0.010s  net/a.test.lua        boots and answers     vm a        boot\n"
-	    "    12      2.001s  net/a.test.lua        boots and answers     vm a        boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n");
+	    "    11      0.010s  net/a.test.lua              boots and answers           vm a            boot\n"
+	    "    12      2.001s  net/a.test.lua              boots and answers           vm a            boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n");
 	expect_timeline(
 	    &ev, (struct pv_timeline_options){ .kind = "test_ended", .test = "boots" },
-	    "    17      2.006s  net/a.test.lua        boots and answers     -           test passed  [5.0ms]\n");
+	    "    17      2.006s  net/a.test.lua              boots and answers           -               test passed  [5.0ms]\n");
 	expect_timeline(
 	    &ev, (struct pv_timeline_options){ .object = "vm a", .file = "net/" },
-	    "     6      0.005s  net/a.test.lua        -                     vm a        VM declared, profile default\n"
-	    "    11      0.010s  net/a.test.lua        boots and answers     vm a        boot\n"
-	    "    12      2.001s  net/a.test.lua        boots and answers     vm a        boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n"
-	    "    13      2.002s  net/a.test.lua        boots and answers     vm a        run uname -r\\x1b\n"
-	    "    14      2.003s  net/a.test.lua        boots and answers     vm a        run done: exit code 0, stdout \"6.1.0-x\\n\"  [4.0ms]\n"
-	    "    20      2.009s  net/a.test.lua        -                     vm a        shutdown\n"
-	    "    21      2.010s  net/a.test.lua        -                     vm a        shutdown done  [1.0ms]\n");
+	    "     6      0.005s  net/a.test.lua              -                           vm a            VM declared, profile default\n"
+	    "    11      0.010s  net/a.test.lua              boots and answers           vm a            boot\n"
+	    "    12      2.001s  net/a.test.lua              boots and answers           vm a            boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n"
+	    "    13      2.002s  net/a.test.lua              boots and answers           vm a            run uname -r\\x1b\n"
+	    "    14      2.003s  net/a.test.lua              boots and answers           vm a            run done: exit code 0, stdout \"6.1.0-x\\n\"  [4.0ms]\n"
+	    "    20      2.009s  net/a.test.lua              -                           vm a            shutdown\n"
+	    "    21      2.010s  net/a.test.lua              -                           vm a            shutdown done  [1.0ms]\n");
 	expect_timeline(&ev, (struct pv_timeline_options){ .object = "b" }, "");
 	expect_timeline(&ev, (struct pv_timeline_options){ .file = "disk" }, "");
 	finish(&ev);
@@ -154,11 +154,11 @@ static void test_timeline__slow_is_longest_first(void **state)
 	play(&ev);
 	expect_timeline(
 	    &ev, (struct pv_timeline_options){ .slow = true },
-	    "    23      2.012s  net/a.test.lua        -                     -           file passed  [2.100s]\n"
-	    "    12      2.001s  net/a.test.lua        boots and answers     vm a        boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n"
-	    "    17      2.006s  net/a.test.lua        boots and answers     -           test passed  [5.0ms]\n"
-	    "    14      2.003s  net/a.test.lua        boots and answers     vm a        run done: exit code 0, stdout \"6.1.0-x\\n\"  [4.0ms]\n"
-	    "    21      2.010s  net/a.test.lua        -                     vm a        shutdown done  [1.0ms]\n");
+	    "    23      2.012s  net/a.test.lua              -                           -               file passed  [2.100s]\n"
+	    "    12      2.001s  net/a.test.lua              boots and answers           vm a            boot done: cold, tcg, 256 MiB, 1 vCPU, Linux 6.1.0-x  [1.991s]\n"
+	    "    17      2.006s  net/a.test.lua              boots and answers           -               test passed  [5.0ms]\n"
+	    "    14      2.003s  net/a.test.lua              boots and answers           vm a            run done: exit code 0, stdout \"6.1.0-x\\n\"  [4.0ms]\n"
+	    "    21      2.010s  net/a.test.lua              -                           vm a            shutdown done  [1.0ms]\n");
 	finish(&ev);
 }
 
