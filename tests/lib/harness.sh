@@ -90,3 +90,24 @@ empty_initrd() {
 	printf '070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08XTRAILER!!!\0\0\0\0' \
 		0 0 0 0 1 0 0 0 0 0 0 11 0 >"$1"
 }
+
+# until_says FILE TEXT PID: waits (60 s at most) until FILE contains TEXT while process PID lives.
+until_says() {
+	tries=0
+	until grep -qF -- "$2" "$1" 2>/dev/null; do
+		tries=$((tries + 1))
+		[ $tries -lt 600 ] || fail "$1 did not say \"$2\" within 60 s"
+		kill -0 "$3" 2>/dev/null || fail "the runner ended before $1 said \"$2\""
+		sleep 0.1
+	done
+}
+
+# rogue MODE: from here on $provium has an agent that misbehaves (integration/rogue_agent), and a.test.lua boots one VM with it.
+rogue() {
+	mkdir bin
+	cp "$PV_TEST_BIN/provium" bin/
+	cp "$PV_TEST_BIN/rogue_agent" bin/provium-agent
+	provium=$work/bin/provium
+	printf 'provium:vm("a", "default", { kernel_cmdline = "console=ttyS0 rogue=%s" }):boot()\n' "$1" >a.test.lua
+	printf 'test("fine", function(t) t:assert(true) end)\n' >b.test.lua
+}

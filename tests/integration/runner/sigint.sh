@@ -11,13 +11,7 @@ test("never begins", function(t) end)
 LUA
 "$provium" run . >out 2>err &
 pid=$!
-tries=0
-until grep -q WAITING err; do
-	tries=$((tries + 1))
-	[ $tries -lt 600 ] || fail "the test never began"
-	kill -0 $pid || fail "the runner ended early"
-	sleep 0.1
-done
+until_says err WAITING $pid
 kill -INT $pid
 code=0
 wait $pid || code=$?

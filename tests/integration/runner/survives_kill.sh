@@ -11,12 +11,8 @@ end)
 LUA
 "$provium" run --journal="$work/run" . >out 2>err &
 pid=$!
+until_says err WAITING $pid
 tries=0
-until grep -q WAITING err; do
-	tries=$((tries + 1))
-	[ $tries -lt 600 ] || fail "the test never began"
-	sleep 0.1
-done
 until "$provium" journal show run | grep -q 'sleep 1000'; do
 	tries=$((tries + 1))
 	[ $tries -lt 600 ] || fail "the intent was never committed"

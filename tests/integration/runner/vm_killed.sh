@@ -25,13 +25,7 @@ end)
 LUA
 "$provium" run . >out 2>err &
 pid=$!
-tries=0
-until grep -q WAITING err; do
-	tries=$((tries + 1))
-	[ $tries -lt 600 ] || fail "the test never began"
-	kill -0 $pid || fail "the runner ended early"
-	sleep 0.1
-done
+until_says err WAITING $pid
 pkill -9 -f "qemu-system.*$work.*/1-a" || fail "no QEMU of VM a"
 wait $pid || fail "the run failed"
 passed
