@@ -45,7 +45,8 @@ struct pv_run {
 	struct event *pool_timer;
 	struct event *signals[2];
 	bool sync_wanted;
-	uint64_t synced_seq;
+	struct event *synced; /* the sync under way is done; NULL before the first */
+	uint64_t synced_seq;  /* committed when the last sync began */
 };
 
 /* run_events.c: false if the journal cannot be written. */

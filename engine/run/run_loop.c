@@ -31,19 +31,46 @@ static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
 		run->stop_dispatch = true;
 }
 
-/* Puts what is committed on the disk. A failure shows with the next commit, which ends the run. */
+static void on_synced(evutil_socket_t fd, short what, void *arg);
+
+/* The journal has its descriptor from the first sync on. */
+static void watch_sync(struct pv_run *run)
+{
+	int fd = pv_journal_sync_fd(run->place.journal);
+
+	if (run->synced || fd < 0)
+		return;
+	run->synced = event_new(run->base, fd, EV_READ | EV_PERSIST, on_synced, run);
+	if (!run->synced || event_add(run->synced, NULL) < 0)
+		PV_BUG("libevent cannot watch the sync of the journal");
+}
+
+/* Begins to put what is committed on the disk, unless that is under way: then once more behind it. A failure shows with the next
+ * commit, which ends the run. */
 static void sync_journal(struct pv_run *run)
 {
 	uint64_t committed = pv_journal_committed_seq(run->place.journal);
+	struct pv_errmsg msg = { .text = "" };
 
-	run->sync_wanted = false;
-	if (run->options->durability != PV_DURABILITY_BATCH || committed == run->synced_seq ||
+	run->sync_wanted = pv_journal_is_syncing(run->place.journal);
+	if (run->sync_wanted || run->options->durability != PV_DURABILITY_BATCH || committed == run->synced_seq ||
 	    pv_engine_failed(run->engine))
 		return;
-	struct pv_errmsg msg = { .text = "" };
-	if (pv_journal_sync(run->place.journal, &msg) != PV_OK)
+	if (pv_journal_sync_begin(run->place.journal, &msg) != PV_OK)
 		pv_run_say("%s", msg.text);
+	watch_sync(run);
 	run->synced_seq = committed;
+}
+
+static void on_synced(evutil_socket_t fd, short what, void *arg)
+{
+	struct pv_run *run = arg;
+	struct pv_errmsg msg = { .text = "" };
+
+	(void)fd;
+	(void)what;
+	if (pv_journal_sync_end(run->place.journal, &msg) != PV_OK)
+		pv_run_say("%s", msg.text);
 }
 
 static void on_sync_timer(evutil_socket_t fd, short what, void *arg)
@@ -252,6 +279,8 @@ static void stop_events(struct pv_run *run)
 {
 	event_free(run->sync_timer);
 	event_free(run->pool_timer);
+	if (run->synced)
+		event_free(run->synced);
 	for (size_t i = 0; i < 2; i++)
 		event_free(run->signals[i]);
 	pv_engine_undefer(run->engine, &run->advance);
@@ -274,7 +303,7 @@ void pv_run_loop(struct pv_run *run)
 		pv_engine_defer(run->engine, &run->advance);
 	while (!run->over && !pv_engine_failed(run->engine)) {
 		pv_engine_turn(run->engine);
-		if (run->sync_wanted)
+		if (run->sync_wanted && !pv_journal_is_syncing(run->place.journal))
 			sync_journal(run);
 	}
 	if (!pv_engine_failed(run->engine))
