@@ -174,8 +174,11 @@ enum pv_err pv_journal_commit(struct pv_journal *journal, struct pv_errmsg *msg)
 
 enum pv_err pv_journal_sync(struct pv_journal *journal, struct pv_errmsg *msg)
 {
-	enum pv_err err = check_appendable(journal, 0, msg);
+	enum pv_err err = pv_journal_sync_end(journal, msg);
 	int rc;
+
+	if (err == PV_OK)
+		err = check_appendable(journal, 0, msg);
 
 	if (err != PV_OK || journal->dir == NULL || journal->durability == PV_DURABILITY_NONE)
 		return err;

@@ -305,12 +305,14 @@ static int sync_file(int dir_fd, const char *name, int flags)
 	return rc;
 }
 
-static int sync_listed(const struct pv_journal *journal)
+int pv_journal_blobs_sync_list(const struct pv_journal *journal, uint8_t (*list)[PV_SHA256_BYTES], size_t n)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < journal->unsynced_count && rc == 0; i++) {
-		struct blob_path path = path_of(journal->unsynced[i]);
+	if (n == 0)
+		return 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		struct blob_path path = path_of(list[i]);
 
 		rc = sync_file(journal->blobs_fd, path.file, 0);
 		if (rc == 0)
@@ -330,7 +332,7 @@ int pv_journal_blobs_sync(struct pv_journal *journal)
 	if (journal->unsynced_count == 0)
 		return 0;
 	if (journal->unsynced_count <= PV_BLOBS_UNSYNCED_MAX)
-		rc = sync_listed(journal);
+		rc = pv_journal_blobs_sync_list(journal, journal->unsynced, journal->unsynced_count);
 	else
 		rc = syncfs(journal->blobs_fd) != 0 ? errno : 0;
 	if (rc == 0)

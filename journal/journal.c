@@ -62,7 +62,9 @@ static void abort_transactions(struct pv_journal *journal)
 		mdb_txn_abort(journal->peek);
 	if (journal->pin != NULL)
 		mdb_txn_abort(journal->pin);
-	journal->txn = journal->peek = journal->pin = NULL;
+	if (journal->next_pin != NULL)
+		mdb_txn_abort(journal->next_pin);
+	journal->txn = journal->peek = journal->pin = journal->next_pin = NULL;
 }
 
 /* Everything but the open transactions, which must go before the environment. */
@@ -85,6 +87,7 @@ void pv_journal_close(struct pv_journal *journal)
 	pv_journal_assert_own(journal);
 	if (journal->cursors > 0)
 		PV_BUG("the journal of %s is closed with %u cursors open", pv_journal_name(journal), journal->cursors);
+	pv_journal_sync_stop(journal);
 	abort_transactions(journal);
 	free_journal(journal);
 }

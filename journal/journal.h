@@ -79,6 +79,16 @@ enum pv_err pv_journal_commit(struct pv_journal *journal, struct pv_errmsg *msg)
 /* fsync of what was committed (a no-op with PV_DURABILITY_NONE). */
 enum pv_err pv_journal_sync(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* The same beside the writer, which goes on appending and committing: begins a sync of what is committed now, in a thread of the
+ * journal's own. Where nothing blocks, or no thread is to be had, it is done when the call returns: then pv_journal_is_syncing() is
+ * false. None may be under way. Failure as for append, here or from pv_journal_sync_end(). pv_journal_sync() waits for one under way. */
+enum pv_err pv_journal_sync_begin(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+bool pv_journal_is_syncing(const struct pv_journal *journal);
+/* Readable when the sync under way is done; the same descriptor always. -1 before the first. */
+int pv_journal_sync_fd(const struct pv_journal *journal);
+/* Takes the result; waits for it. PV_OK if none is under way. */
+enum pv_err pv_journal_sync_end(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* Number of the last record appended (writer) or committed (reader; looked up anew); 0 if there is none. */
 uint64_t pv_journal_last_seq(struct pv_journal *journal);
 

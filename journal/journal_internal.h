@@ -6,6 +6,7 @@
  *   record.c      the bytes of a record        verify_dir.c  the same in a child process
  *   lock.c        the run's lock               blob*.c       large payloads
  *   synced.c      the way back after the machine died
+ *   sync_thread.c syncs beside the writer
  */
 #ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
 #define PV_JOURNAL_JOURNAL_INTERNAL_H
@@ -63,6 +64,7 @@ const char *pv_record_fault(const uint8_t *record, size_t len);
 #define PV_BLOBS_UNSYNCED_MAX 256 /* beyond that, one syncfs() instead of an fsync for each */
 
 struct pv_memory_blob;
+struct pv_sync_thread;
 
 struct pv_journal {
 	LIST_ENTRY(pv_journal) link; /* in the list of all that this process has open (env.c) */
@@ -97,8 +99,10 @@ struct pv_journal {
 	/* writer, batch durability: synced.c */
 	int synced_fd;
 	uint64_t synced_counter;
-	uint64_t synced_commits; /* value of `commits` at the last sync */
-	MDB_txn *pin;            /* keeps LMDB from reusing pages of the last synced state */
+	uint64_t synced_commits;     /* value of `commits` at the last sync */
+	MDB_txn *pin;                /* keeps LMDB from reusing pages of the last synced state */
+	MDB_txn *next_pin;           /* the same for the state that is being synced */
+	struct pv_sync_thread *sync; /* NULL until used */
 	bool rolled_back;
 	uint8_t *tail; /* while opening: records to be appended again */
 	size_t tail_len;
@@ -200,6 +204,24 @@ enum pv_err pv_journal_synced_start(struct pv_journal *journal, struct pv_errmsg
 /* fsync, note, pin. */
 enum pv_err pv_journal_synced_advance(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* What journal.synced is to hold of the state that is committed now. */
+struct pv_synced_note {
+	uint64_t seq;
+	uint64_t page_size;
+	uint8_t meta[256];
+};
+
+/* The three steps of a sync, for one that is split over threads: takes the note and pins its state; fsync, and the note to the disk (the
+ * step that blocks); gives up the pin before. Errno or a code of LMDB. */
+int pv_journal_synced_take(struct pv_journal *journal, struct pv_synced_note *note) PV_MUST_CHECK;
+int pv_journal_synced_write(struct pv_journal *journal, const struct pv_synced_note *note) PV_MUST_CHECK;
+void pv_journal_synced_move_pin(struct pv_journal *journal);
+
+/* ---- sync_thread.c ---- */
+
+/* Waits for a sync under way, whose result is lost, and ends the thread. */
+void pv_journal_sync_stop(struct pv_journal *journal);
+
 /* ---- verify.c, verify_dir.c ---- */
 
 /* As pv_journal_verify(); *progress counts along, for a parent process that watches. */
@@ -211,6 +233,9 @@ enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdic
 void pv_hash_name(const uint8_t sha256[PV_SHA256_BYTES], char name[2 * PV_SHA256_BYTES + 1]);
 /* fsync of all blobs stored since the last time. An errno. */
 int pv_journal_blobs_sync(struct pv_journal *journal) PV_MUST_CHECK;
+/* fsync of these. Touches nothing that a writer changes. */
+int pv_journal_blobs_sync_list(const struct pv_journal *journal, uint8_t (*list)[PV_SHA256_BYTES],
+                               size_t n) PV_MUST_CHECK;
 /* Removes what a killed writer left half-written. */
 void pv_journal_blobs_tidy(struct pv_journal *journal);
 void pv_journal_blobs_close(struct pv_journal *journal);

@@ -6,7 +6,8 @@
  *
  *   1. fsync of the journal;
  *   2. a copy of the meta page to DIR/journal.synced, itself synced;
- *   3. a read transaction on exactly that state, held until the next sync ("pin"): LMDB does not reuse its pages.
+ *   3. a read transaction on exactly that state, held until the next sync ("pin"): LMDB does not reuse its pages. It begins
+ *      before the fsync, so that a writer may go on meanwhile (sync_thread.c).
  *
  * The copy names the boot it was made in. Opened for appending in the same boot, the kernel still has everything that was
  * committed and the copy is not looked at. In another boot, unless the journal is in just the state that was synced, it goes
@@ -306,7 +307,7 @@ static int open_synced(struct pv_journal *journal)
 	return 0;
 }
 
-static int fill_slot(struct pv_journal *journal, uint8_t slot[SLOT_SIZE])
+static int take_note(struct pv_journal *journal, struct pv_synced_note *note)
 {
 	mdb_filehandle_t fd;
 	MDB_envinfo info;
@@ -316,29 +317,34 @@ static int fill_slot(struct pv_journal *journal, uint8_t slot[SLOT_SIZE])
 	if ((rc = mdb_env_info(journal->env, &info)) != 0 || (rc = mdb_env_stat(journal->env, &sizes)) != 0 ||
 	    (rc = mdb_env_get_fd(journal->env, &fd)) != 0)
 		return rc;
+	note->seq = journal->committed_seq;
+	note->page_size = sizes.ms_psize;
+	/* transaction N writes meta page N & 1 */
+	if (pread(fd, note->meta, META_LEN, (off_t)((info.me_last_txnid & 1) * sizes.ms_psize)) != META_LEN)
+		return errno != 0 ? errno : EIO;
+	PV_ASSERT(txnid_of(note->meta) == info.me_last_txnid);
+	return 0;
+}
+
+static void fill_slot(const struct pv_journal *journal, const struct pv_synced_note *note, uint8_t slot[SLOT_SIZE])
+{
 	memset(slot, 0, SLOT_SIZE);
 	memcpy(slot, MAGIC, MAGIC_LEN);
 	pv_put_le32(slot + FORMAT_AT, FORMAT);
 	pv_put_le64(slot + COUNTER_AT, journal->synced_counter + 1);
-	pv_put_le64(slot + SEQ_AT, journal->committed_seq);
-	pv_put_le64(slot + PSIZE_AT, sizes.ms_psize);
+	pv_put_le64(slot + SEQ_AT, note->seq);
+	pv_put_le64(slot + PSIZE_AT, note->page_size);
 	read_boot_id(slot + BOOT_AT);
-	/* transaction N writes meta page N & 1 */
-	if (pread(fd, slot + META_AT, META_LEN, (off_t)((info.me_last_txnid & 1) * sizes.ms_psize)) != META_LEN)
-		return errno != 0 ? errno : EIO;
-	PV_ASSERT(txnid_of(slot + META_AT) == info.me_last_txnid);
+	memcpy(slot + META_AT, note->meta, META_LEN);
 	pv_put_le32(slot + CRC_AT, pv_crc32c(0, slot + COUNTER_AT, SLOT_SIZE - COUNTER_AT));
-	return 0;
 }
 
-static int write_slot(struct pv_journal *journal)
+static int write_slot(struct pv_journal *journal, const struct pv_synced_note *note)
 {
 	uint8_t slot[SLOT_SIZE];
 	ssize_t written;
-	int rc = fill_slot(journal, slot);
 
-	if (rc != 0)
-		return rc;
+	fill_slot(journal, note, slot);
 	written = pwrite(journal->synced_fd, slot, SLOT_SIZE, (off_t)((journal->synced_counter + 1) & 1) * SLOT_STRIDE);
 	if (written != SLOT_SIZE)
 		return written < 0 ? errno : ENOSPC;
@@ -346,18 +352,45 @@ static int write_slot(struct pv_journal *journal)
 	return 0;
 }
 
-static int advance(struct pv_journal *journal)
+int pv_journal_synced_take(struct pv_journal *journal, struct pv_synced_note *note)
+{
+	int rc = take_note(journal, note);
+
+	if (rc != 0)
+		return rc;
+	/* Only this thread commits, so it is the state of the note. */
+	mdb_txn_reset(journal->next_pin);
+	return mdb_txn_renew(journal->next_pin);
+}
+
+int pv_journal_synced_write(struct pv_journal *journal, const struct pv_synced_note *note)
 {
 	int rc = mdb_env_sync(journal->env, 1);
 
 	if (rc == 0 && journal->synced_fd < 0)
 		rc = open_synced(journal);
+	return rc == 0 ? write_slot(journal, note) : rc;
+}
+
+void pv_journal_synced_move_pin(struct pv_journal *journal)
+{
+	MDB_txn *before = journal->pin;
+
+	journal->pin = journal->next_pin;
+	journal->next_pin = before;
+	mdb_txn_reset(before);
+}
+
+static int advance(struct pv_journal *journal)
+{
+	struct pv_synced_note note;
+	int rc = pv_journal_synced_take(journal, &note);
+
 	if (rc == 0)
-		rc = write_slot(journal);
-	if (rc != 0)
-		return rc;
-	mdb_txn_reset(journal->pin);
-	return mdb_txn_renew(journal->pin);
+		rc = pv_journal_synced_write(journal, &note);
+	if (rc == 0)
+		pv_journal_synced_move_pin(journal);
+	return rc;
 }
 
 enum pv_err pv_journal_synced_advance(struct pv_journal *journal, struct pv_errmsg *msg)
@@ -385,17 +418,21 @@ static int drop_note(struct pv_journal *journal)
 	return rc;
 }
 
-/* The pin gets its place in LMDB's table of readers now, so that a sync cannot fail for want of one. Until the first sync
- * of a new journal it holds nothing. */
+/* The pins get their places in LMDB's table of readers now, so that a sync cannot fail for want of one. Until the first sync
+ * of a new journal they hold nothing. */
 static int start_pin(struct pv_journal *journal)
 {
-	int rc = mdb_txn_begin(journal->env, NULL, MDB_RDONLY, &journal->pin);
+	MDB_txn **pins[] = { &journal->pin, &journal->next_pin };
 
-	if (rc != 0) {
-		journal->pin = NULL;
-		return rc;
+	for (size_t i = 0; i < 2; i++) {
+		int rc = mdb_txn_begin(journal->env, NULL, MDB_RDONLY, pins[i]);
+
+		if (rc != 0) {
+			*pins[i] = NULL;
+			return rc;
+		}
+		mdb_txn_reset(*pins[i]);
 	}
-	mdb_txn_reset(journal->pin);
 	return faccessat(journal->dir_fd, PV_JOURNAL_SYNCED, F_OK, 0) == 0 ? advance(journal) : 0;
 }
 

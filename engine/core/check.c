@@ -21,7 +21,7 @@ static enum pv_err check_file_test(const struct pv_state *state, const struct pv
 static enum pv_err check_file(const struct pv_state *state, const struct pv_file *file, struct pv_errmsg *msg)
 {
 	bool idle = file->test == 0 && file->test_name == NULL && file->root == NULL && file->test_lab == NULL &&
-	            file->n_tasks == 0;
+	            file->n_tasks == 0 && !file->has_claim;
 
 	if (file->path == NULL || file->path[0] == '\0')
 		BREACH("file %u has no path", file->id);

@@ -60,8 +60,16 @@ static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **
 	case PV__EVENT__BODY_VM_CHANGED:
 		*rule = &pv_rule_vm_changed;
 		return PV_OK;
+	case PV__EVENT__BODY_CLAIM_ACQUIRED:
+		*rule = &pv_rule_claim_acquired;
+		return PV_OK;
+	case PV__EVENT__BODY_CLAIM_RELEASED:
+		*rule = &pv_rule_claim_released;
+		return PV_OK;
 	case PV__EVENT__BODY_TEST_LOGGED:
 	case PV__EVENT__BODY_NOTICE:
+	case PV__EVENT__BODY_FILE_BLOCKED:
+	case PV__EVENT__BODY_POOL_STATE:
 		return PV_OK;
 	default:
 		return PV_ERR_VERSION;

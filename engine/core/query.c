@@ -81,6 +81,8 @@ bool pv_state_file(const struct pv_state *state, uint32_t id, struct pv_file_vie
 		.failed = file->failed,
 		.skipped = file->skipped,
 		.flaky = file->flaky,
+		.has_claim = file->has_claim,
+		.claim = file->claim,
 	};
 	return true;
 }

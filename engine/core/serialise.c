@@ -4,7 +4,7 @@
 
 #define SET(node, field, value) ((node)->field = (value), (node)->has_##field = (node)->field != 0)
 
-static void put_file(Pv__FileState *node, const struct pv_file *file)
+static void put_file(Pv__FileState *node, Pv__Amount *claim, const struct pv_file *file)
 {
 	SET(node, id, file->id);
 	node->path = file->path;
@@ -19,6 +19,11 @@ static void put_file(Pv__FileState *node, const struct pv_file *file)
 	SET(node, skipped, file->skipped);
 	SET(node, flaky, file->flaky);
 	SET(node, next_anonymous, file->next_anonymous);
+	if (!file->has_claim)
+		return;
+	SET(claim, memory_bytes, file->claim.memory_bytes);
+	SET(claim, cpus, file->claim.cpus);
+	node->claim = claim;
 }
 
 static uint32_t *ids_of(const struct pv_lab *lab, Pv__MemberKind kind, size_t *n)
@@ -110,14 +115,22 @@ static void put_call(Pv__CallState *node, const struct pv_call *call)
 		}                                                                                                      \
 	} while (0)
 
-static void put_files(Pv__LabState *out, const struct pv_state *state)
+/* The messages inside of nodes, which the nodes do not own. */
+struct parts {
+	Pv__Amount *claims; /* by index of the file */
+};
+
+static void put_files(Pv__LabState *out, const struct pv_state *state, struct parts *parts)
 {
 	Pv__FileState *nodes;
 
 	out->n_files = state->n_files;
 	MAKE_NODES(Pv__FileState, PV__FILE_STATE__INIT, out->n_files, nodes, out->files);
-	for (size_t i = 0; i < out->n_files; i++)
-		put_file(&nodes[i], state->files[i]);
+	parts->claims = pv_xcalloc(out->n_files, sizeof(*parts->claims));
+	for (size_t i = 0; i < out->n_files; i++) {
+		parts->claims[i] = (Pv__Amount)PV__AMOUNT__INIT;
+		put_file(&nodes[i], &parts->claims[i], state->files[i]);
+	}
 }
 
 static void put_resources(Pv__LabState *out, const struct pv_state *state)
@@ -168,8 +181,9 @@ static void put_work(Pv__LabState *out, const struct pv_state *state)
 		free(pointers);                                                                                        \
 	} while (0)
 
-static void free_nodes(Pv__LabState *out)
+static void free_nodes(Pv__LabState *out, struct parts *parts)
 {
+	free(parts->claims);
 	for (size_t i = 0; i < out->n_vms; i++)
 		free(out->vms[i]->labs);
 	for (size_t i = 0; i < out->n_bridges; i++)
@@ -185,9 +199,10 @@ static void free_nodes(Pv__LabState *out)
 void pv_state_serialise(const struct pv_state *state, struct pv_buf *out)
 {
 	Pv__LabState message = PV__LAB_STATE__INIT;
+	struct parts parts = { 0 };
 	size_t len;
 
-	put_files(&message, state);
+	put_files(&message, state, &parts);
 	put_resources(&message, state);
 	put_work(&message, state);
 	SET(&message, next_lab, state->next_lab);
@@ -206,5 +221,5 @@ void pv_state_serialise(const struct pv_state *state, struct pv_buf *out)
 	pv__lab_state__pack(&message, out->data + out->len);
 	out->len += len;
 	out->data[out->len] = 0;
-	free_nodes(&message);
+	free_nodes(&message, &parts);
 }

@@ -22,13 +22,19 @@
 
 struct pv_state;
 
+/* Of the resource pool. */
+struct pv_amount {
+	uint64_t memory_bytes;
+	uint32_t cpus;
+};
+
 struct pv_state *pv_state_create(void);
 void pv_state_destroy(struct pv_state *state); /* NULL is fine */
 
 /* Checks `proposal` and fills in the ids that the state assigns where they are 0 (files, labs, VMs, bridges, tasks, tests, calls). A
  * LabCreated whose name is NULL or "" gets one, allocated with malloc; the old pointer is not freed. Refusals leave the proposal and the
  * state unchanged:
- *   PV_ERR_EXISTS  DuplicateVmName, DuplicateBridgeName, DuplicateLabName, `already declared at parent scope`
+ *   PV_ERR_EXISTS  DuplicateVmName, DuplicateBridgeName, DuplicateLabName, `already declared at parent scope`, `claim already taken`
  *   PV_ERR_INVAL   reserved or empty names, cycles, malformed events
  *   PV_ERR_NOENT   an id or name that the state does not hold
  *   PV_ERR_STATE   a VM operation in a wrong state (the message gives the state, for `dead` also why), a second verdict, ...
@@ -95,6 +101,8 @@ struct pv_file_view {
 	const char *test_name;
 	Pv__Verdict verdict; /* UNSPECIFIED until completed */
 	uint32_t passed, failed, skipped, flaky;
+	bool has_claim;
+	struct pv_amount claim;
 };
 
 bool pv_state_lab(const struct pv_state *state, uint32_t id, struct pv_lab_view *out);

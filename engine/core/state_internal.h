@@ -106,6 +106,8 @@ struct pv_file {
 	uint32_t attempt; /* of test_name; 0 with NULL */
 	uint32_t passed, failed, skipped, flaky;
 	uint32_t next_anonymous;
+	bool has_claim; /* on the resource pool; `claim` counts only then */
+	struct pv_amount claim;
 	uint32_t n_tasks;
 	uint32_t n_test_tasks; /* those with a test */
 	bool has_chunk_task;
@@ -165,6 +167,7 @@ extern const struct pv_event_rule pv_rule_vm_declared, pv_rule_bridge_declared;
 extern const struct pv_event_rule pv_rule_members_included, pv_rule_member_removed;
 extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended;
 extern const struct pv_event_rule pv_rule_vm_changed;
+extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
 
 /* ---- state.c ---- */
 

@@ -54,13 +54,14 @@ static void deliver(void *arg)
 	}
 }
 
-/* Remembers a call whose intent was appended. */
-static void add_call(struct pv_engine *engine, const Pv__Event *event, pv_engine_call_cb *cb, void *arg)
+void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64_t handle, pv_engine_call_cb *cb,
+                        void *arg)
 {
 	const Pv__CallStarted *started = event->call_started;
 	struct pv_call *call = PV_NEW(struct pv_call);
 
 	call->id = started->id;
+	call->handle = handle;
 	call->file = event->file;
 	call->task = event->task;
 	if (event->site != NULL && event->site->source != NULL) {
@@ -91,9 +92,13 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 			return err;
 		started->boot->spec = resolved;
 	}
-	err = pv_engine_propose(engine, proposal, msg);
-	if (err == PV_OK)
-		add_call(engine, proposal, cb, arg);
+	if (resolved != NULL && engine->has_admission) {
+		err = pv_engine_admit_boot(engine, proposal, cb, arg, msg);
+	} else {
+		err = pv_engine_propose(engine, proposal, msg);
+		if (err == PV_OK)
+			pv_engine_add_call(engine, proposal, 0, cb, arg);
+	}
 	if (resolved != NULL) {
 		started->boot->spec = given;
 		pv__vm_spec__free_unpacked(resolved, NULL);
@@ -101,11 +106,28 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 	return err;
 }
 
+/* By id, or by the handle of a call that had to be admitted. */
+static struct pv_call *find_call(struct pv_engine *engine, uint64_t id)
+{
+	struct pv_call *call, *next;
+
+	HASH_FIND(hh, engine->calls, &id, sizeof(id), call);
+	if (call != NULL)
+		return call;
+	HASH_ITER (hh, engine->calls, call, next) {
+		if (id != 0 && call->handle == id)
+			return call;
+	}
+	return NULL;
+}
+
 void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
 {
 	struct pv_call *call;
 
-	HASH_FIND(hh, engine->calls, &id, sizeof(id), call);
+	if (pv_engine_admit_withdraw(engine, id))
+		return;
+	call = find_call(engine, id);
 	if (call == NULL)
 		return;
 	call->cb = NULL;
@@ -114,7 +136,7 @@ void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
 	if (call->intent != NULL)
 		call->canceled = true;
 	else
-		engine->driver->cancel(engine->driver_self, id);
+		engine->driver->cancel(engine->driver_self, call->id);
 }
 
 /* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */

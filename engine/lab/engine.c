@@ -35,6 +35,7 @@ struct pv_engine *pv_engine_create(const struct pv_engine_config *config)
 	TAILQ_INIT(&engine->deferred);
 	TAILQ_INIT(&engine->listeners);
 	LIST_INIT(&engine->scopes);
+	LIST_INIT(&engine->admits);
 	return engine;
 }
 
@@ -45,6 +46,7 @@ void pv_engine_destroy(struct pv_engine *engine)
 	if (engine->driver != NULL)
 		engine->driver->destroy(engine->driver_self);
 	pv_engine_drop_scopes(engine);
+	pv_engine_drop_admits(engine);
 	pv_engine_drop_calls(engine);
 	pv_state_destroy(engine->state);
 	explicit_bzero(engine->mac_key, sizeof(engine->mac_key));
@@ -211,15 +213,23 @@ static void commit(struct pv_engine *engine)
 		pv_engine_fail(engine, err, &msg);
 }
 
+void pv_engine_wake(struct pv_engine *engine)
+{
+	engine->awake = true;
+}
+
 void pv_engine_turn(struct pv_engine *engine)
 {
+	int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
+
 	run_deferred(engine);
 	commit(engine);
 	if (!engine->has_failed) {
 		pv_engine_settle_outcomes(engine);
 		pv_engine_start_intents(engine);
 	}
-	event_base_loop(engine->config.base,
-	                EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY |
-	                    (TAILQ_EMPTY(&engine->deferred) && !engine->has_failed ? 0 : EVLOOP_NONBLOCK));
+	if (engine->awake || engine->has_failed || !TAILQ_EMPTY(&engine->deferred))
+		flags |= EVLOOP_NONBLOCK;
+	engine->awake = false;
+	event_base_loop(engine->config.base, flags);
 }

@@ -69,9 +69,19 @@ typedef void pv_engine_call_cb(void *arg, const Pv__CallEnded *ended);
 
 /* Decides and appends the intent `proposal` (call_started; payloads inline); after the commit the driver starts it. The id is in
  * proposal->call_started->id. A BootCall's spec holds the options of this boot alone on entry: the engine resolves it with the VM's
- * staged ones and the profile. Refusals as for propose; then nothing was started and `cb` is not called. */
+ * staged ones and the profile. With an admission (admission.h), a boot waits for it before its intent is proposed: the id is then
+ * a handle, good for pv_engine_cancel() alone, and a boot that is not admitted tells `cb` an error without any event.
+ * Refusals as for propose; then nothing was started and `cb` is not called. */
 enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
                            struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* `error` NULL: the claim was taken. */
+typedef void pv_engine_claim_cb(void *arg, const char *error);
+
+/* Takes the claim of the file (`proposal` is claim_acquired), after it was admitted. *handle 0: it is taken. Else `cb` follows from a
+ * turn, unless pv_engine_cancel(*handle) comes first. Refusals: PV_ERR_EXISTS `claim already taken`, and the admission's. */
+enum pv_err pv_engine_claim(struct pv_engine *engine, Pv__Event *proposal, pv_engine_claim_cb *cb, void *arg,
+                            uint64_t *handle, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* Drops the callback of an open call and asks the driver to end it. Unknown ids are ignored (it is done already). */
 void pv_engine_cancel(struct pv_engine *engine, uint64_t call);
@@ -104,6 +114,9 @@ void pv_engine_turn(struct pv_engine *engine);
 
 /* Nothing is deferred. */
 bool pv_engine_is_idle(const struct pv_engine *engine);
+
+/* The present turn does not wait for the world. */
+void pv_engine_wake(struct pv_engine *engine);
 
 /* Non-NULL once the journal could not be written: the reason. */
 const struct pv_errmsg *pv_engine_failed(const struct pv_engine *engine);

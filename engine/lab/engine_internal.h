@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "engine/lab/admission.h"
 #include "engine/lab/engine.h"
 
 #define PV_MAC_KEY_BYTES 32
@@ -11,6 +12,7 @@
 /* A call from its intent until its outcome was delivered. */
 struct pv_call {
 	uint64_t id;
+	uint64_t handle; /* that its caller has, if it waited to be admitted; else 0 */
 	uint32_t file;
 	uint32_t task;
 	char *site_source; /* NULL: no site */
@@ -34,6 +36,10 @@ TAILQ_HEAD(pv_listener_list, pv_engine_listener);
 struct pv_scope_close;
 LIST_HEAD(pv_scope_list, pv_scope_close);
 
+/* What waits to be admitted; see admission.c. */
+struct pv_admit;
+LIST_HEAD(pv_admit_list, pv_admit);
+
 struct pv_engine {
 	struct pv_engine_config config;
 	struct pv_state *state;
@@ -47,7 +53,12 @@ struct pv_engine {
 	struct pv_deferred_list deferred;
 	struct pv_listener_list listeners;
 	struct pv_scope_list scopes;
+	bool has_admission;
+	struct pv_admission admission;
+	struct pv_admit_list admits;
+	uint64_t admit_counter;
 	uint64_t turn; /* number of the present turn */
+	bool awake;    /* this turn does not wait for the world */
 	bool dirty;    /* appended since the last commit */
 	bool has_failed;
 	struct pv_errmsg failure;
@@ -63,6 +74,17 @@ enum pv_err pv_engine_fail(struct pv_engine *engine, enum pv_err err, const stru
 void pv_engine_start_intents(struct pv_engine *engine);
 void pv_engine_settle_outcomes(struct pv_engine *engine);
 void pv_engine_drop_calls(struct pv_engine *engine);
+
+/* Remembers a call whose intent was appended. */
+void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64_t handle, pv_engine_call_cb *cb,
+                        void *arg);
+
+/* admission.c: a boot whose options are resolved; started->id becomes its handle. */
+enum pv_err pv_engine_admit_boot(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
+                                 struct pv_errmsg *msg) PV_MUST_CHECK;
+/* False if no such request waits. */
+bool pv_engine_admit_withdraw(struct pv_engine *engine, uint64_t handle);
+void pv_engine_drop_admits(struct pv_engine *engine);
 
 /* scope.c */
 void pv_engine_drop_scopes(struct pv_engine *engine);

@@ -68,6 +68,9 @@ static void set_names(struct pv_timeline_line *line, const Pv__Event *event, con
 	else if (event->body_case == PV__EVENT__BODY_FILE_DISPATCHED &&
 	         pv_state_file(before, event->file_dispatched->id, &file))
 		line->file = file.path ? file.path : "";
+	else if (event->body_case == PV__EVENT__BODY_FILE_BLOCKED &&
+	         pv_state_file(before, event->file_blocked->id, &file))
+		line->file = file.path ? file.path : "";
 	else if (event->body_case == PV__EVENT__BODY_FILE_COMPLETED &&
 	         pv_state_file(before, event->file_completed->id, &file))
 		line->file = file.path ? file.path : "";

@@ -206,6 +206,41 @@ static void call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 	}
 }
 
+/* ---- the pool ---- */
+
+static void amount(struct pv_buf *out, const Pv__Amount *value)
+{
+	char size[32];
+
+	if (value)
+		pv_buf_addf(out, " %s, %u vCPU", pv_format_size(value->memory_bytes, size), value->cpus);
+}
+
+static void pool_event(const Pv__Event *event, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_CLAIM_ACQUIRED:
+		pv_buf_addstr(out, "claim acquired:");
+		amount(out, event->claim_acquired->amount);
+		break;
+	case PV__EVENT__BODY_CLAIM_RELEASED:
+		pv_buf_addstr(out, "claim released:");
+		amount(out, event->claim_released->amount);
+		break;
+	case PV__EVENT__BODY_FILE_BLOCKED:
+		pv_buf_addstr(out, "file waits (");
+		enum_word(out, &pv__block_reason__descriptor, (int)event->file_blocked->reason, strlen("BLOCK_REASON_"));
+		pv_buf_addstr(out, ") for");
+		amount(out, event->file_blocked->waiting_for);
+		break;
+	default:
+		pv_buf_addstr(out, "pool: in use");
+		amount(out, event->pool_state->used);
+		pv_buf_addstr(out, "; free");
+		amount(out, event->pool_state->available);
+	}
+}
+
 /* ---- files and tests ---- */
 
 static void run_event(const Pv__Event *event, struct pv_buf *out)
@@ -230,6 +265,10 @@ static void file_event(const Pv__Event *event, struct pv_buf *out)
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISCOVERED:
 		pv_buf_addstr(out, "file discovered");
+		if (event->file_discovered->declared_claim) {
+			pv_buf_addstr(out, ", claims");
+			amount(out, event->file_discovered->declared_claim);
+		}
 		break;
 	case PV__EVENT__BODY_FILE_DISPATCHED:
 		pv_buf_addstr(out, "file dispatched");
@@ -359,6 +398,12 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 		break;
 	case PV__EVENT__BODY_VM_CHANGED:
 		vm_changed(event->vm_changed, out);
+		break;
+	case PV__EVENT__BODY_CLAIM_ACQUIRED:
+	case PV__EVENT__BODY_CLAIM_RELEASED:
+	case PV__EVENT__BODY_FILE_BLOCKED:
+	case PV__EVENT__BODY_POOL_STATE:
+		pool_event(event, out);
 		break;
 	case PV__EVENT__BODY_NOTICE:
 		text(out, "notice: ", event->notice->text);

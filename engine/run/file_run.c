@@ -10,7 +10,6 @@
 #include "proto/mem.h"
 
 #define CONSOLE_EXCERPT_BYTES 4096
-#define FILE_OVERHEAD_BYTES   (50u << 20) /* what a dispatched file takes from the pool besides its VMs */
 
 enum phase { PHASE_CHUNK, PHASE_TEST, PHASE_CLOSING_TEST, PHASE_CLOSING_ROOT, PHASE_COMPLETED };
 
@@ -58,7 +57,8 @@ static bool propose_dispatched(struct pv_file_run *run)
 	Pv__Amount amount = PV__AMOUNT__INIT;
 
 	amount.has_memory_bytes = amount.has_cpus = 1;
-	amount.memory_bytes = FILE_OVERHEAD_BYTES;
+	amount.memory_bytes = run->config.reserved.memory_bytes;
+	amount.cpus = run->config.reserved.cpus;
 	dispatched.has_id = 1;
 	dispatched.id = run->config.file;
 	dispatched.reservation = &amount;
@@ -165,6 +165,25 @@ static Pv__Verdict file_verdict(const struct pv_file_run *run)
 	return PV__VERDICT__VERDICT_PASSED;
 }
 
+/* However the file ends, its claim ends with it. True if it has none. */
+static bool propose_claim_released(struct pv_file_run *run)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__ClaimReleased released = PV__CLAIM_RELEASED__INIT;
+	Pv__Amount amount = PV__AMOUNT__INIT;
+	struct pv_file_view file;
+
+	if (!pv_state_file(pv_engine_state(run->config.engine), run->config.file, &file) || !file.has_claim)
+		return true;
+	amount.has_memory_bytes = amount.has_cpus = 1;
+	amount.memory_bytes = file.claim.memory_bytes;
+	amount.cpus = file.claim.cpus;
+	released.amount = &amount;
+	event.body_case = PV__EVENT__BODY_CLAIM_RELEASED;
+	event.claim_released = &released;
+	return propose(run, &event);
+}
+
 static bool propose_completed(struct pv_file_run *run)
 {
 	Pv__Event event = PV__EVENT__INIT;
@@ -189,7 +208,7 @@ static void root_closed(void *arg)
 	struct pv_file_run *run = arg;
 
 	event_del(run->timer);
-	if (pv_engine_failed(run->config.engine) || !propose_completed(run))
+	if (pv_engine_failed(run->config.engine) || !propose_claim_released(run) || !propose_completed(run))
 		return;
 	run->phase = PHASE_COMPLETED;
 	run->config.done(run->config.arg, run);
@@ -347,6 +366,7 @@ static void start_script(struct pv_file_run *run)
 		.shown_path = run->config.shown_path,
 		.roots = run->config.roots,
 		.seed = run->config.seed,
+		.output_to_stderr = run->config.output_to_stderr,
 	};
 
 	run->script = pv_script_create(&config);
@@ -367,6 +387,11 @@ struct pv_file_run *pv_file_run_start(const struct pv_file_run_config *config)
 	start_timer(run);
 	start_script(run);
 	return run;
+}
+
+bool pv_file_run_only_waits(const struct pv_file_run *run)
+{
+	return (run->phase == PHASE_CHUNK || run->phase == PHASE_TEST) && pv_script_only_waits(run->script);
 }
 
 void pv_file_run_destroy(struct pv_file_run *run)

@@ -7,6 +7,7 @@
 #ifndef PV_RUN_FILE_RUN_H
 #define PV_RUN_FILE_RUN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/lab/engine.h"
@@ -21,8 +22,10 @@ struct pv_file_run_config {
 	const char *shown_path;
 	const char *const *roots; /* NULL-terminated */
 	const struct pv_test_filters *filters;
-	uint64_t timeout_ns; /* wall clock of the file; 0: none */
-	uint64_t seed;       /* of the script */
+	uint64_t timeout_ns;       /* wall clock of the file; 0: none */
+	uint64_t seed;             /* of the script */
+	struct pv_amount reserved; /* of the resource pool, for the record */
+	bool output_to_stderr;     /* what the script prints */
 	/* The file is completed and its lab is closed. From a turn; may destroy the file run. */
 	void (*done)(void *arg, struct pv_file_run *run);
 	void *arg;
@@ -33,6 +36,9 @@ struct pv_file_run *pv_file_run_start(const struct pv_file_run_config *config);
 
 /* Ends the file in order: what runs fails with `reason`, tests not begun do not begin. Nothing once it is ending. */
 void pv_file_run_interrupt(struct pv_file_run *run, const char *reason);
+
+/* Nothing moves the file but the world or another file. */
+bool pv_file_run_only_waits(const struct pv_file_run *run);
 
 /* Frees a completed file run. NULL is fine. */
 void pv_file_run_destroy(struct pv_file_run *run);

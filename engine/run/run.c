@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu.h"
+#include "engine/run/host.h"
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
 #include "proto/mem.h"
@@ -67,6 +68,30 @@ static enum pv_err select_files(struct pv_run *run, struct pv_errmsg *msg)
 	return err;
 }
 
+/* What the files ask for, and what there is. */
+static enum pv_err take_stock(struct pv_run *run, struct pv_errmsg *msg)
+{
+	const struct pv_run_options *options = run->options;
+
+	run->pool = pv_host_pool(options->mem_bytes, options->cpus, options->cpu_overcommit);
+	run->jobs = options->jobs > 0 ? options->jobs : run->pool.cpus;
+	if (run->pool.memory_bytes < PV_POOL_FILE_OVERHEAD)
+		return pv_err_set(msg, PV_ERR_INVAL, "--mem: a file takes 50 MiB, so less than that cannot run any");
+	if (options->mem_bytes > pv_host_memory_bytes())
+		pv_run_say("warning: --mem is more than the host has");
+	run->scans = pv_xcalloc(run->found.n + 1, sizeof(*run->scans));
+	for (size_t i = 0; i < run->found.n; i++)
+		pv_scan_file(run->found.files[i].path, &run->scans[i]);
+	return PV_OK;
+}
+
+static void free_scans(struct pv_run *run)
+{
+	for (size_t i = 0; run->scans && i < run->found.n; i++)
+		pv_scan_free(&run->scans[i]);
+	free(run->scans);
+}
+
 static void tell_trouble(void *arg, enum pv_check_level level, const char *check, const char *text)
 {
 	(void)arg;
@@ -79,7 +104,7 @@ static bool checks_pass(struct pv_run *run)
 	struct pv_preflight preflight = {
 		.config = &run->config,
 		.accel = run->options->accel,
-		.jobs = run->options->jobs,
+		.jobs = run->jobs,
 		.report = tell_trouble,
 	};
 
@@ -96,6 +121,8 @@ static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 		err = choose_seed(run, msg);
 	if (!err)
 		err = select_files(run, msg);
+	if (!err)
+		err = take_stock(run, msg);
 	return err;
 }
 
@@ -217,6 +244,7 @@ static enum pv_exit run_files(struct pv_run *run)
 		code = finish(run);
 	}
 	pv_engine_destroy(run->engine);
+	pv_resources_destroy(run->resources);
 	if (run->base)
 		event_base_free(run->base);
 	pv_run_place_clear(&run->place);
@@ -253,6 +281,7 @@ enum pv_exit pv_run_execute(const struct pv_run_options *options)
 	run.results = pv_results_create();
 	enum pv_exit code = execute(&run);
 	pv_results_destroy(run.results);
+	free_scans(&run);
 	pv_found_free(&run.found);
 	pv_config_free(&run.config);
 	return code;

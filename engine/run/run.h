@@ -28,8 +28,12 @@ struct pv_run_options {
 	size_t n_paths;
 	struct pv_selection select;
 	struct pv_test_filters tests;
-	const char *accel; /* NULL: the profile's */
-	unsigned jobs;     /* files in flight, at least 1 */
+	const char *accel;      /* NULL: the profile's */
+	uint64_t mem_bytes;     /* of the pool, 0: 80 % of the host's */
+	unsigned cpus;          /* of the pool, 0: the host's */
+	double cpu_overcommit;  /* 0: 1.0 */
+	unsigned jobs;          /* files in flight, 0: as many as the pool has vCPUs */
+	unsigned psi_threshold; /* percent of CPU pressure above which nothing is dispatched, 0: never */
 	bool no_preflight;
 	uint64_t timeout_ns; /* of a file, 0: none */
 	bool fail_fast;

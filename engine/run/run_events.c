@@ -165,6 +165,16 @@ static bool propose_discovered(struct pv_run *run, size_t index)
 	discovered.has_sha256 = 1;
 	discovered.sha256.len = sizeof(file->sha256);
 	discovered.sha256.data = file->sha256;
+	const struct pv_scan *scan = &run->scans[index];
+	Pv__Amount claim = PV__AMOUNT__INIT;
+	discovered.n_fixture_refs = scan->n_fixtures;
+	discovered.fixture_refs = scan->fixtures;
+	if (scan->has_claim) {
+		claim.has_memory_bytes = claim.has_cpus = 1;
+		claim.memory_bytes = scan->claim.memory_bytes;
+		claim.cpus = scan->claim.cpus;
+		discovered.declared_claim = &claim;
+	}
 	event.body_case = PV__EVENT__BODY_FILE_DISCOVERED;
 	event.file_discovered = &discovered;
 	return propose(run, &event);

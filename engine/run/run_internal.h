@@ -7,7 +7,9 @@
 #include "engine/run/discover.h"
 #include "engine/run/file_run.h"
 #include "engine/run/place.h"
+#include "engine/run/resources.h"
 #include "engine/run/run.h"
+#include "engine/run/scan.h"
 
 struct event;
 struct event_base;
@@ -16,7 +18,10 @@ struct pv_run {
 	const struct pv_run_options *options;
 	struct pv_config config;
 	struct pv_found found;
-	size_t n_discovered; /* before --filter and the like */
+	size_t n_discovered;   /* before --filter and the like */
+	struct pv_scan *scans; /* of found.files; NULL until they are scanned */
+	struct pv_amount pool;
+	unsigned jobs;
 	struct pv_run_place place;
 	uint64_t seed;
 
@@ -29,16 +34,19 @@ struct pv_run {
 	/* dispatch (run_loop.c) */
 	struct pv_file_run **in_flight; /* by index into found.files; NULL: not begun or completed */
 	size_t n_in_flight;
-	size_t next; /* index of the next file to dispatch */
+	struct pv_resources *resources;
 	bool stop_dispatch;
 	bool interrupted;
 	bool over;
 	struct pv_deferred advance;
 	struct pv_deferred interrupt;
 	struct event *sync_timer;
+	struct pv_deferred tell_pool;
+	struct event *pool_timer;
 	struct event *signals[2];
 	bool sync_wanted;
-	uint64_t synced_seq;
+	struct event *synced; /* the sync under way is done; NULL before the first */
+	uint64_t synced_seq;  /* committed when the last sync began */
 };
 
 /* run_events.c: false if the journal cannot be written. */

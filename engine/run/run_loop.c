@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/run/psi.h"
 #include "engine/run/run_internal.h"
 #include "proto/mem.h"
 
@@ -30,19 +31,46 @@ static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
 		run->stop_dispatch = true;
 }
 
-/* Puts what is committed on the disk. A failure shows with the next commit, which ends the run. */
+static void on_synced(evutil_socket_t fd, short what, void *arg);
+
+/* The journal has its descriptor from the first sync on. */
+static void watch_sync(struct pv_run *run)
+{
+	int fd = pv_journal_sync_fd(run->place.journal);
+
+	if (run->synced || fd < 0)
+		return;
+	run->synced = event_new(run->base, fd, EV_READ | EV_PERSIST, on_synced, run);
+	if (!run->synced || event_add(run->synced, NULL) < 0)
+		PV_BUG("libevent cannot watch the sync of the journal");
+}
+
+/* Begins to put what is committed on the disk, unless that is under way: then once more behind it. A failure shows with the next
+ * commit, which ends the run. */
 static void sync_journal(struct pv_run *run)
 {
 	uint64_t committed = pv_journal_committed_seq(run->place.journal);
+	struct pv_errmsg msg = { .text = "" };
 
-	run->sync_wanted = false;
-	if (run->options->durability != PV_DURABILITY_BATCH || committed == run->synced_seq ||
+	run->sync_wanted = pv_journal_is_syncing(run->place.journal);
+	if (run->sync_wanted || run->options->durability != PV_DURABILITY_BATCH || committed == run->synced_seq ||
 	    pv_engine_failed(run->engine))
 		return;
-	struct pv_errmsg msg = { .text = "" };
-	if (pv_journal_sync(run->place.journal, &msg) != PV_OK)
+	if (pv_journal_sync_begin(run->place.journal, &msg) != PV_OK)
 		pv_run_say("%s", msg.text);
+	watch_sync(run);
 	run->synced_seq = committed;
+}
+
+static void on_synced(evutil_socket_t fd, short what, void *arg)
+{
+	struct pv_run *run = arg;
+	struct pv_errmsg msg = { .text = "" };
+
+	(void)fd;
+	(void)what;
+	if (pv_journal_sync_end(run->place.journal, &msg) != PV_OK)
+		pv_run_say("%s", msg.text);
 }
 
 static void on_sync_timer(evutil_socket_t fd, short what, void *arg)
@@ -73,7 +101,7 @@ static void file_done(void *arg, struct pv_file_run *file)
 {
 	struct pv_run *run = arg;
 
-	for (size_t i = 0; i < run->next; i++) {
+	for (size_t i = 0; i < run->found.n; i++) {
 		if (run->in_flight[i] == file)
 			run->in_flight[i] = NULL;
 	}
@@ -82,19 +110,21 @@ static void file_done(void *arg, struct pv_file_run *file)
 	pv_engine_defer(run->engine, &run->advance);
 }
 
-static void dispatch(struct pv_run *run)
+static void dispatch(struct pv_run *run, uint32_t id)
 {
-	size_t index = run->next++;
+	size_t index = id - 1;
 	const struct pv_found_file *file = &run->found.files[index];
 	struct pv_file_run_config config = {
 		.engine = run->engine,
-		.file = (uint32_t)(index + 1),
+		.file = id,
 		.path = file->path,
 		.shown_path = file->shown_path,
 		.roots = (const char *const *)run->found.roots,
 		.filters = &run->options->tests,
 		.timeout_ns = run->options->timeout_ns,
 		.seed = seed_of_file(run->seed, file->root_path),
+		.reserved = pv_resources_reserved(run->resources, id),
+		.output_to_stderr = run->options->json,
 		.done = file_done,
 		.arg = run,
 	};
@@ -104,18 +134,92 @@ static void dispatch(struct pv_run *run)
 		run->n_in_flight++;
 }
 
+static bool under_pressure(const struct pv_run *run)
+{
+	double percent;
+
+	return run->options->psi_threshold > 0 && run->n_in_flight > 0 && pv_psi_some_avg10(PV_PSI_CPU, &percent) &&
+	       percent > run->options->psi_threshold;
+}
+
+static enum pv_dispatch may_dispatch(const struct pv_run *run)
+{
+	if (run->n_in_flight >= run->jobs)
+		return PV_DISPATCH_JOBS;
+	return under_pressure(run) ? PV_DISPATCH_PSI : PV_DISPATCH_OPEN;
+}
+
 static void advance(void *arg)
 {
 	struct pv_run *run = arg;
+	enum pv_dispatch how;
+	uint32_t file;
 
-	while (!run->stop_dispatch && run->next < run->found.n && run->n_in_flight < run->options->jobs &&
-	       !pv_engine_failed(run->engine))
-		dispatch(run);
-	if (run->n_in_flight > 0)
+	if (run->stop_dispatch)
+		pv_resources_drop_files(run->resources);
+	for (;;) {
+		how = may_dispatch(run);
+		file = pv_engine_failed(run->engine) ? 0 : pv_resources_next(run->resources, how);
+		if (file == 0)
+			break;
+		dispatch(run, file);
+	}
+	pv_resources_settle(run->resources, how);
+	if (run->n_in_flight > 0 || pv_resources_has_files(run->resources))
 		return;
 	run->over = true;
-	/* Queued again so that the turn at work does not wait for the world, which has nothing left to tell. */
+	pv_engine_wake(run->engine); /* the world has nothing left to tell */
+}
+
+/* From anywhere, also from inside of a proposal. */
+static void resources_changed(void *arg)
+{
+	struct pv_run *run = arg;
+
 	pv_engine_defer(run->engine, &run->advance);
+}
+
+static bool only_waits(void *arg, uint32_t file)
+{
+	const struct pv_run *run = arg;
+
+	return run->in_flight[file - 1] && pv_file_run_only_waits(run->in_flight[file - 1]);
+}
+
+/* Each second: the pool for the record; and CPU pressure, which nothing else tells, may have ended. */
+static void tell_pool(void *arg)
+{
+	struct pv_run *run = arg;
+
+	if (pv_engine_failed(run->engine) || run->over)
+		return;
+	pv_resources_tell_state(run->resources);
+	pv_engine_defer(run->engine, &run->advance);
+}
+
+static void on_pool_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct pv_run *run = arg;
+
+	(void)fd;
+	(void)what;
+	pv_engine_defer(run->engine, &run->tell_pool);
+}
+
+static void line_up(struct pv_run *run)
+{
+	struct pv_resources_config config = {
+		.engine = run->engine,
+		.total = run->pool,
+		.n_files = (uint32_t)run->found.n,
+		.changed = resources_changed,
+		.only_waits = only_waits,
+		.arg = run,
+	};
+
+	run->resources = pv_resources_create(&config);
+	for (size_t i = 0; i < run->found.n; i++)
+		pv_resources_add_file(run->resources, (uint32_t)(i + 1), run->scans[i].claim);
 }
 
 /* ---- interruption ---- */
@@ -125,7 +229,8 @@ static void interrupt(void *arg)
 	struct pv_run *run = arg;
 
 	run->stop_dispatch = true;
-	for (size_t i = 0; i < run->next; i++) {
+	pv_engine_defer(run->engine, &run->advance);
+	for (size_t i = 0; i < run->found.n; i++) {
 		if (run->in_flight[i])
 			pv_file_run_interrupt(run->in_flight[i], "interrupted");
 	}
@@ -155,9 +260,13 @@ static void start_events(struct pv_run *run)
 {
 	static const int signals[] = { SIGINT, SIGTERM };
 	struct timeval interval = { .tv_usec = SYNC_INTERVAL_US };
+	struct timeval second = { .tv_sec = 1 };
 
 	run->sync_timer = event_new(run->base, -1, EV_PERSIST, on_sync_timer, run);
 	if (!run->sync_timer || event_add(run->sync_timer, &interval) < 0)
+		PV_BUG("libevent has no timer to give");
+	run->pool_timer = event_new(run->base, -1, EV_PERSIST, on_pool_timer, run);
+	if (!run->pool_timer || event_add(run->pool_timer, &second) < 0)
 		PV_BUG("libevent has no timer to give");
 	for (size_t i = 0; i < 2; i++) {
 		run->signals[i] = evsignal_new(run->base, signals[i], on_signal, run);
@@ -169,9 +278,13 @@ static void start_events(struct pv_run *run)
 static void stop_events(struct pv_run *run)
 {
 	event_free(run->sync_timer);
+	event_free(run->pool_timer);
+	if (run->synced)
+		event_free(run->synced);
 	for (size_t i = 0; i < 2; i++)
 		event_free(run->signals[i]);
 	pv_engine_undefer(run->engine, &run->advance);
+	pv_engine_undefer(run->engine, &run->tell_pool);
 	pv_engine_undefer(run->engine, &run->interrupt);
 	pv_engine_unlisten(run->engine, &run->listener);
 }
@@ -182,7 +295,7 @@ static void give_up(struct pv_run *run)
 	interrupt(run);
 	while (!pv_engine_is_idle(run->engine))
 		pv_engine_turn(run->engine);
-	for (size_t i = 0; i < run->next; i++)
+	for (size_t i = 0; i < run->found.n; i++)
 		pv_file_run_destroy(run->in_flight[i]);
 }
 
@@ -192,13 +305,15 @@ void pv_run_loop(struct pv_run *run)
 	run->advance = (struct pv_deferred){ .run = advance, .arg = run };
 	run->interrupt = (struct pv_deferred){ .run = interrupt, .arg = run };
 	run->listener = (struct pv_engine_listener){ .event = on_event, .arg = run };
+	run->tell_pool = (struct pv_deferred){ .run = tell_pool, .arg = run };
 	pv_engine_listen(run->engine, &run->listener);
+	line_up(run);
 	start_events(run);
 	if (pv_run_propose_start(run))
 		pv_engine_defer(run->engine, &run->advance);
 	while (!run->over && !pv_engine_failed(run->engine)) {
 		pv_engine_turn(run->engine);
-		if (run->sync_wanted)
+		if (run->sync_wanted && !pv_journal_is_syncing(run->place.journal))
 			sync_journal(run);
 	}
 	if (pv_engine_failed(run->engine))

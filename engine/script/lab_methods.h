@@ -6,5 +6,6 @@
 
 extern const luaL_Reg pv_lab_member_methods[];
 extern const luaL_Reg pv_lab_batch_methods[];
+extern const luaL_Reg pv_lab_claim_methods[];
 
 #endif

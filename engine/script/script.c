@@ -9,6 +9,7 @@
 #include "engine/script/script_internal.h"
 #include "engine/script/test_ctx.h"
 #include "engine/script/tests.h"
+#include "engine/script/timer.h"
 #include "proto/mem.h"
 
 static int on_panic(lua_State *L)
@@ -62,12 +63,14 @@ static int open_all(lua_State *L)
 	static void (*const open[])(lua_State * L) = {
 		pv_open_base, pv_open_buf,    pv_open_handles, pv_open_protected,  pv_open_coroutine, pv_open_wait,
 		pv_open_call, pv_open_co,     pv_open_json,    pv_open_wait_until, pv_open_test_ctx,  pv_open_test,
-		pv_open_vm,   pv_open_bridge, pv_open_lab,     pv_open_run_result,
+		pv_open_vm,   pv_open_bridge, pv_open_lab,     pv_open_run_result, pv_open_claim,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
 	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		open[i](L);
+	if (config->output_to_stderr)
+		pv_divert_output(L);
 	set_package_path(L, config->roots);
 	seed_random(L, config->seed);
 	return 0;
@@ -203,6 +206,21 @@ void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, vo
 	if (error != NULL)
 		pv_unit_fail(script, error, strlen(error));
 	free(error);
+}
+
+/* ---- waiting ---- */
+
+bool pv_script_only_waits(const struct pv_script *script)
+{
+	const struct pv_task *task;
+
+	if (!TAILQ_EMPTY(&script->ready))
+		return false;
+	TAILQ_FOREACH (task, &script->live, live_link) {
+		if (task->wait == NULL || task->wait->done || pv_wait_is_timer(task->wait))
+			return false;
+	}
+	return !TAILQ_EMPTY(&script->live);
 }
 
 /* ---- tests ---- */

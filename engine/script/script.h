@@ -30,6 +30,7 @@ struct pv_script_config {
 	const char *shown_path;   /* for messages and sites; also the Lua chunk name */
 	const char *const *roots; /* directories that head package.path; NULL-terminated */
 	uint64_t seed;            /* of math.random */
+	bool output_to_stderr;    /* print and io.write: something else owns stdout */
 };
 
 /* Strings are copied. */
@@ -62,6 +63,9 @@ void pv_script_start_test(struct pv_script *script, size_t index, uint32_t test,
 /* Cancels what runs (chunk or test): tasks end without catching it, open calls are cancelled; `done` follows with `verdict` and
  * `reason`. Nothing if nothing runs. */
 void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char *reason);
+
+/* True if there are tasks and each waits for something other than its own clock: then only the world, or another file, moves this one. */
+bool pv_script_only_waits(const struct pv_script *script);
 
 /* Frees everything; nothing may be running. NULL is fine. */
 void pv_script_destroy(struct pv_script *script);

@@ -86,6 +86,9 @@ void pv_open_test_ctx(lua_State *L);
 void pv_open_wait(lua_State *L);
 void pv_open_call(lua_State *L);
 void pv_open_handles(lua_State *L);
+void pv_open_claim(lua_State *L);
+/* print and io.write go to stderr. */
+void pv_divert_output(lua_State *L);
 void pv_open_lab(lua_State *L);
 void pv_open_bridge(lua_State *L);
 void pv_open_vm(lua_State *L);

@@ -55,6 +55,11 @@ static void withdraw(struct pv_wait *wait)
 	pv_timer_stop(&((struct sleep *)wait)->timer);
 }
 
+bool pv_wait_is_timer(const struct pv_wait *wait)
+{
+	return wait->withdraw == withdraw;
+}
+
 static int slept(lua_State *L, struct pv_wait *wait)
 {
 	(void)L;

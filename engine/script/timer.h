@@ -3,6 +3,7 @@
 #define PV_SCRIPT_TIMER_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct event;
@@ -26,6 +27,9 @@ void pv_timer_stop(struct pv_timer *timer);
 
 /* Pushes a wait that a timer alone ends, for pv_await(). */
 struct pv_wait *pv_sleep_push(lua_State *L, uint64_t ns);
+
+/* True if a timer alone ends the wait. */
+bool pv_wait_is_timer(const struct pv_wait *wait);
 
 /* Waits `ns` where Lua cannot yield. Raises the cancellation. */
 void pv_sleep_here(lua_State *L, uint64_t ns);

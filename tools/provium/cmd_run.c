@@ -9,8 +9,9 @@ struct flags {
 	int accel_choice, color, durability, verbosity, vmm;
 	bool include_slow, fail_fast, no_preflight, json, no_journal;
 	struct pv_option_texts tags, no_tags, tag_metas, no_tag_metas;
-	unsigned jobs;
-	uint64_t timeout_ns;
+	unsigned jobs, cpus, psi_threshold;
+	uint64_t timeout_ns, mem_bytes;
+	double cpu_overcommit;
 	struct pv_option_u64 seed;
 	struct pv_option_maybe journal;
 };
@@ -41,7 +42,16 @@ static const struct pv_option options[] = {
 	{ "vmm", 0, PV_OPTION_CHOICE, AT(vmm), .argument = "qemu", .choices = vmms, .help = "what runs the VMs" },
 	{ "accel", 0, PV_OPTION_CHOICE, AT(accel_choice), .argument = "auto|kvm|tcg", .choices = accels,
 	  .help = "accelerator (default: the profile's)" },
-	{ "jobs", 0, PV_OPTION_COUNT, AT(jobs), .argument = "N", .help = "files in flight at once (default: 1)" },
+	{ "mem", 0, PV_OPTION_SIZE, AT(mem_bytes), .argument = "SIZE",
+	  .help = "memory of the pool (default: 80 % of the host's)" },
+	{ "cpus", 0, PV_OPTION_COUNT, AT(cpus), .argument = "N",
+	  .help = "vCPUs of the pool (default: the host's CPUs)" },
+	{ "cpu-overcommit", 0, PV_OPTION_FACTOR, AT(cpu_overcommit), .argument = "F",
+	  .help = "multiplies --cpus, 0.5 to 8 (default: 1)" },
+	{ "jobs", 0, PV_OPTION_COUNT, AT(jobs), .argument = "N",
+	  .help = "files in flight at once (default: vCPUs of the pool)" },
+	{ "psi-threshold", 0, PV_OPTION_PERCENT, AT(psi_threshold), .argument = "PCT",
+	  .help = "CPU pressure that pauses dispatch (default: 50, 0: never)" },
 	{ "no-preflight", 0, PV_OPTION_FLAG, AT(no_preflight), .help = "skip the checks of `doctor`" },
 	{ .name = "no-ksm", .kind = PV_OPTION_NOTHING },
 	{ "timeout", 0, PV_OPTION_DURATION, AT(timeout_ns), .argument = "DUR",
@@ -58,10 +68,6 @@ static const struct pv_option options[] = {
 	{ "durability", 0, PV_OPTION_CHOICE, AT(durability), .argument = "sync|batch|none", .choices = durabilities,
 	  .help = "when the journal reaches the disk (default: batch)" },
 	PV_OPTION_NOT_YET("watch"),
-	PV_OPTION_NOT_YET("mem"),
-	PV_OPTION_NOT_YET("cpus"),
-	PV_OPTION_NOT_YET("cpu-overcommit"),
-	PV_OPTION_NOT_YET("psi-threshold"),
 	PV_OPTION_NOT_YET("no-templates"),
 	PV_OPTION_NOT_YET("orphan-timeout"),
 	PV_OPTION_NOT_YET("retries"),
@@ -127,7 +133,11 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 			.n_no_tag_metas = flags->no_tag_metas.n,
 		},
 		.accel = flags->accel_choice < 0 ? NULL : accels[flags->accel_choice],
+		.mem_bytes = flags->mem_bytes,
+		.cpus = flags->cpus,
+		.cpu_overcommit = flags->cpu_overcommit,
 		.jobs = flags->jobs,
+		.psi_threshold = flags->psi_threshold,
 		.no_preflight = flags->no_preflight,
 		.timeout_ns = flags->timeout_ns,
 		.fail_fast = flags->fail_fast,
@@ -155,7 +165,7 @@ static enum pv_exit run(char *const *argv)
 {
 	struct flags flags = {
 		.accel_choice = -1,
-		.jobs = 1,
+		.psi_threshold = 50,
 		.timeout_ns = 300ull * 1000000000u,
 		.verbosity = PV_NORMAL,
 		.durability = PV_DURABILITY_BATCH,

@@ -43,6 +43,17 @@ static bool parse_u64(const char *text, uint64_t *out)
 	return *end == '\0' && errno == 0;
 }
 
+/* "1", "1.5": digits, at most one point. */
+static bool parse_factor(const char *text, double *out)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9' || text[strspn(text, "0123456789.")] != '\0')
+		return false;
+	*out = strtod(text, &end);
+	return *end == '\0' && *out > 0;
+}
+
 static enum pv_err store_choice(const struct pv_option *option, const char *flag, const char *text, int *out,
                                 struct pv_errmsg *msg)
 {
@@ -74,6 +85,12 @@ static enum pv_err store_number(const struct pv_option *option, const char *flag
 		*(struct pv_option_u64 *)field = (struct pv_option_u64){ true, number };
 		return PV_OK;
 	}
+	if (option->kind == PV_OPTION_PERCENT) {
+		if (!ok || number > 100)
+			return pv_err_set(msg, PV_ERR_INVAL, "%s %s: must be a number from 0 to 100", flag, text);
+		*(unsigned *)field = (unsigned)number;
+		return PV_OK;
+	}
 	if (!ok || number < 1 || number > INT_MAX)
 		return pv_err_set(msg, PV_ERR_INVAL, "%s %s: must be a number from 1", flag, text);
 	*(unsigned *)field = (unsigned)number;
@@ -94,7 +111,19 @@ static enum pv_err store_value(const struct pv_option *option, const char *flag,
 		return store_choice(option, flag, text, field, msg);
 	case PV_OPTION_U64:
 	case PV_OPTION_COUNT:
+	case PV_OPTION_PERCENT:
 		return store_number(option, flag, text, field, msg);
+	case PV_OPTION_FACTOR:
+		if (!parse_factor(text, field))
+			return pv_err_set(msg, PV_ERR_INVAL, "%s %s: must be a number above 0, such as 1.5", flag,
+			                  text);
+		return PV_OK;
+	case PV_OPTION_SIZE: {
+		enum pv_err err = pv_parse_size(text, field, msg);
+		if (!err && *(uint64_t *)field == 0)
+			return pv_err_set(msg, PV_ERR_INVAL, "%s %s: must be above 0", flag, text);
+		return err ? pv_err_wrap(msg, err, "%s", flag) : PV_OK;
+	}
 	case PV_OPTION_DURATION: {
 		enum pv_err err = pv_parse_duration(text, true, field, msg);
 		return err ? pv_err_wrap(msg, err, "%s", flag) : PV_OK;

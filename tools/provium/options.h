@@ -22,6 +22,9 @@ enum pv_option_kind {
 	PV_OPTION_CHOICE,   /* int: index into `choices` */
 	PV_OPTION_U64,      /* struct pv_option_u64 */
 	PV_OPTION_COUNT,    /* unsigned, from 1 */
+	PV_OPTION_PERCENT,  /* unsigned, 0 to 100 */
+	PV_OPTION_FACTOR,   /* double, above 0 */
+	PV_OPTION_SIZE,     /* uint64_t, bytes, from 1 */
 	PV_OPTION_DURATION, /* uint64_t, ns */
 	PV_OPTION_NOTHING,  /* accepted without effect */
 	PV_OPTION_LATER,    /* part of the contract that this version does not have yet: refused, saying so */

@@ -304,6 +304,42 @@ Pv__Event *ev_vm_changed(uint32_t vm, Pv__VmChange change, const char *reason)
 	return event(0, PV__EVENT__BODY_VM_CHANGED, body);
 }
 
+Pv__Event *ev_claim_acquired(uint32_t file, bool amount, uint64_t memory_bytes, uint32_t cpus)
+{
+	NEW_BODY(Pv__ClaimAcquired, PV__CLAIM_ACQUIRED__INIT, body);
+
+	if (amount) {
+		NEW_BODY(Pv__Amount, PV__AMOUNT__INIT, part);
+
+		SET(part, memory_bytes, memory_bytes);
+		SET(part, cpus, cpus);
+		body->amount = part;
+	}
+	return event(file, PV__EVENT__BODY_CLAIM_ACQUIRED, body);
+}
+
+Pv__Event *ev_claim_released(uint32_t file)
+{
+	NEW_BODY(Pv__ClaimReleased, PV__CLAIM_RELEASED__INIT, body);
+
+	return event(file, PV__EVENT__BODY_CLAIM_RELEASED, body);
+}
+
+Pv__Event *ev_file_blocked(uint32_t id)
+{
+	NEW_BODY(Pv__FileBlocked, PV__FILE_BLOCKED__INIT, body);
+
+	SET(body, id, id);
+	return event(0, PV__EVENT__BODY_FILE_BLOCKED, body);
+}
+
+Pv__Event *ev_pool_state(void)
+{
+	NEW_BODY(Pv__PoolState, PV__POOL_STATE__INIT, body);
+
+	return event(0, PV__EVENT__BODY_POOL_STATE, body);
+}
+
 Pv__Event *ev_notice(const char *text)
 {
 	NEW_BODY(Pv__Notice, PV__NOTICE__INIT, body);

@@ -43,6 +43,11 @@ Pv__Event *ev_call_started(uint32_t vm, Pv__CallStarted__OpCase op, uint32_t tas
 Pv__Event *ev_call_done(uint64_t id, Pv__CallStarted__OpCase op);
 Pv__Event *ev_call_error(uint64_t id, Pv__ErrorKind kind, const char *message);
 Pv__Event *ev_vm_changed(uint32_t vm, Pv__VmChange change, const char *reason);
+/* Of file `file`; `amount` false: the message lacks it. */
+Pv__Event *ev_claim_acquired(uint32_t file, bool amount, uint64_t memory_bytes, uint32_t cpus);
+Pv__Event *ev_claim_released(uint32_t file);
+Pv__Event *ev_file_blocked(uint32_t id);
+Pv__Event *ev_pool_state(void);
 Pv__Event *ev_notice(const char *text);
 
 /* The id that an event of a new object carries; 0 for others. */

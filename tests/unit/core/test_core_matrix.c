@@ -102,6 +102,14 @@ static Pv__Event *make(Pv__Event__BodyCase body, bool known, uint64_t call, Pv__
 		return ev_call_done(known ? call : 88, op);
 	case PV__EVENT__BODY_VM_CHANGED:
 		return ev_vm_changed(one, PV__VM_CHANGE__VM_CHANGE_LOST, NULL);
+	case PV__EVENT__BODY_CLAIM_ACQUIRED:
+		return ev_claim_acquired(one, true, 1, 1);
+	case PV__EVENT__BODY_CLAIM_RELEASED:
+		return ev_claim_released(one);
+	case PV__EVENT__BODY_FILE_BLOCKED:
+		return ev_file_blocked(one);
+	case PV__EVENT__BODY_POOL_STATE:
+		return ev_pool_state();
 	case PV__EVENT__BODY_NOTICE:
 		return ev_notice("words");
 	default:
@@ -118,11 +126,14 @@ static bool expected(size_t position, Pv__Event__BodyCase body, bool known)
 	switch (body) {
 	case PV__EVENT__BODY_NOTICE:
 	case PV__EVENT__BODY_TEST_LOGGED:
+	case PV__EVENT__BODY_FILE_BLOCKED:
+	case PV__EVENT__BODY_POOL_STATE:
 		return true;
 	case PV__EVENT__BODY_RUN_STARTED:     /* has started */
 	case PV__EVENT__BODY_FILE_DISPATCHED: /* was */
 	case PV__EVENT__BODY_FILE_COMPLETED:  /* its lab is open */
 	case PV__EVENT__BODY_TEST_STARTED:    /* one is running */
+	case PV__EVENT__BODY_CLAIM_RELEASED:  /* none is held */
 		return false;
 	case PV__EVENT__BODY_LAB_CLOSED:
 		return known && (strcmp(at, "created") == 0 || strcmp(at, "shutdown") == 0 || strcmp(at, "dead") == 0);
@@ -169,7 +180,7 @@ static void test_matrix__every_position_meets_every_body(void **ctx)
 {
 	(void)ctx;
 	for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++) {
-		for (int body = PV__EVENT__BODY_RUN_STARTED; body <= PV__EVENT__BODY_NOTICE; body++) {
+		for (int body = PV__EVENT__BODY_RUN_STARTED; body <= PV__EVENT__BODY_POOL_STATE; body++) {
 			meet(i, (Pv__Event__BodyCase)body, true);
 			meet(i, (Pv__Event__BodyCase)body, false);
 		}

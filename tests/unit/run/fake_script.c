@@ -131,6 +131,11 @@ void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char 
 		end_with(script, verdict, reason);
 }
 
+bool pv_script_only_waits(const struct pv_script *script)
+{
+	return script->running && !script->finish.queued;
+}
+
 void pv_script_destroy(struct pv_script *script)
 {
 	if (!script)

@@ -1,0 +1,205 @@
+/* Boots and claims that wait to be admitted. */
+#include "engine/lab/admission.h"
+
+#include <stdlib.h>
+
+#include "engine/lab/engine_internal.h"
+#include "proto/mem.h"
+
+/* Above all ids of calls, which count from 1. */
+#define FIRST_HANDLE (UINT64_C(1) << 63)
+
+struct pv_admit {
+	struct pv_admission_request request; /* first */
+	uint64_t handle;
+	Pv__Event *event; /* the proposal, payloads inline */
+	pv_engine_call_cb *call_cb;
+	pv_engine_claim_cb *claim_cb;
+	void *arg;
+	LIST_ENTRY(pv_admit) link;
+};
+
+static Pv__Event *copy_event(const Pv__Event *event)
+{
+	size_t len = pv__event__get_packed_size(event);
+	uint8_t *bytes = pv_xmalloc(len + 1);
+	Pv__Event *copy;
+
+	pv__event__pack(event, bytes);
+	copy = pv__event__unpack(NULL, len, bytes);
+	free(bytes);
+	PV_ASSERT(copy != NULL);
+	return copy;
+}
+
+static void free_admit(struct pv_admit *admit)
+{
+	LIST_REMOVE(admit, link);
+	pv__event__free_unpacked(admit->event, NULL);
+	free(admit);
+}
+
+void pv_engine_set_admission(struct pv_engine *engine, const struct pv_admission *admission)
+{
+	PV_ASSERT(LIST_EMPTY(&engine->admits));
+	engine->has_admission = admission != NULL;
+	if (admission != NULL)
+		engine->admission = *admission;
+}
+
+/* ---- asking ---- */
+
+static enum pv_err check_alone(const struct pv_engine *engine, uint32_t file, uint32_t vm, struct pv_errmsg *msg)
+{
+	const struct pv_admit *other;
+	struct pv_vm_view view;
+
+	LIST_FOREACH (other, &engine->admits, link) {
+		if (other->request.file != file || other->request.vm != vm)
+			continue;
+		if (vm == 0)
+			return pv_err_set(msg, PV_ERR_EXISTS, "claim already taken (a file may have one, in any lab)");
+		PV_ASSERT(pv_state_vm(engine->state, vm, &view));
+		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is to boot already: it waits for the resource pool",
+		                  view.name);
+	}
+	return PV_OK;
+}
+
+static enum pv_err ask(struct pv_engine *engine, struct pv_admission_request request, const Pv__Event *proposal,
+                       struct pv_admit **out, struct pv_errmsg *msg)
+{
+	enum pv_err err = check_alone(engine, request.file, request.vm, msg);
+	struct pv_admit *admit;
+
+	if (err != PV_OK)
+		return err;
+	admit = PV_NEW(struct pv_admit);
+	admit->request = request;
+	admit->handle = FIRST_HANDLE + ++engine->admit_counter;
+	admit->event = copy_event(proposal);
+	LIST_INSERT_HEAD(&engine->admits, admit, link);
+	err = engine->admission.ask(engine->admission.self, &admit->request, msg);
+	if (err != PV_OK)
+		free_admit(admit);
+	else
+		*out = admit;
+	return err;
+}
+
+enum pv_err pv_engine_admit_boot(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
+                                 struct pv_errmsg *msg)
+{
+	Pv__CallStarted *started = proposal->call_started;
+	const Pv__VmSpec *spec = started->boot->spec;
+	struct pv_admission_request request = {
+		.file = proposal->file,
+		.vm = started->vm,
+		.amount = { .memory_bytes = spec->memory_bytes, .cpus = spec->cpus },
+	};
+	struct pv_admit *admit = NULL;
+	enum pv_err err = pv_decide(engine->state, proposal, msg);
+
+	if (err != PV_OK)
+		return err;
+	started->has_id = 0; /* another call may come first */
+	started->id = 0;
+	err = ask(engine, request, proposal, &admit, msg);
+	if (err != PV_OK)
+		return err;
+	admit->call_cb = cb;
+	admit->arg = arg;
+	started->has_id = 1;
+	started->id = admit->handle;
+	return PV_OK;
+}
+
+enum pv_err pv_engine_claim(struct pv_engine *engine, Pv__Event *proposal, pv_engine_claim_cb *cb, void *arg,
+                            uint64_t *handle, struct pv_errmsg *msg)
+{
+	const Pv__Amount *amount = proposal->claim_acquired->amount;
+	struct pv_admit *admit = NULL;
+	enum pv_err err;
+
+	*handle = 0;
+	if (!engine->has_admission)
+		return pv_engine_propose(engine, proposal, msg);
+	err = pv_decide(engine->state, proposal, msg);
+	if (err != PV_OK)
+		return err;
+	struct pv_admission_request request = {
+		.file = proposal->file,
+		.amount = { .memory_bytes = amount->memory_bytes, .cpus = amount->cpus },
+	};
+	err = ask(engine, request, proposal, &admit, msg);
+	if (err != PV_OK)
+		return err;
+	admit->claim_cb = cb;
+	admit->arg = arg;
+	*handle = admit->handle;
+	return PV_OK;
+}
+
+bool pv_engine_admit_withdraw(struct pv_engine *engine, uint64_t handle)
+{
+	struct pv_admit *admit;
+
+	LIST_FOREACH (admit, &engine->admits, link) {
+		if (admit->handle != handle)
+			continue;
+		engine->admission.withdraw(engine->admission.self, &admit->request);
+		free_admit(admit);
+		return true;
+	}
+	return false;
+}
+
+/* ---- the answer ---- */
+
+static void tell(struct pv_admit *admit, const char *error)
+{
+	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
+	Pv__CallError failure = PV__CALL_ERROR__INIT;
+
+	if (admit->claim_cb != NULL) {
+		admit->claim_cb(admit->arg, error);
+		return;
+	}
+	PV_ASSERT(error != NULL);
+	failure.has_kind = 1;
+	failure.kind = PV__ERROR_KIND__ERROR_KIND_FAILED;
+	failure.message = (char *)error;
+	ended.outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
+	ended.error = &failure;
+	admit->call_cb(admit->arg, &ended);
+}
+
+void pv_engine_admission_answer(struct pv_engine *engine, struct pv_admission_request *request, const char *denied)
+{
+	struct pv_admit *admit = (struct pv_admit *)request;
+	struct pv_errmsg msg = { .text = "" };
+
+	if (denied != NULL) {
+		tell(admit, denied);
+	} else if (pv_engine_propose(engine, admit->event, &msg) != PV_OK) {
+		/* The VM was lost, booted or closed while this waited. */
+		if (request->vm != 0)
+			engine->admission.give_back(engine->admission.self, request->vm);
+		tell(admit, msg.text);
+	} else if (admit->claim_cb != NULL) {
+		tell(admit, NULL);
+	} else {
+		pv_engine_add_call(engine, admit->event, admit->handle, admit->call_cb, admit->arg);
+	}
+	free_admit(admit);
+}
+
+void pv_engine_drop_admits(struct pv_engine *engine)
+{
+	struct pv_admit *admit;
+
+	while ((admit = LIST_FIRST(&engine->admits)) != NULL) {
+		engine->admission.withdraw(engine->admission.self, &admit->request);
+		free_admit(admit);
+	}
+}
