@@ -107,6 +107,10 @@ void pv_machine_end(struct pv_machine *machine)
 	else if (machine->qmp_closed)
 		pv_machine_fail(machine, PV_ERR_LOST, false, "the QMP connection to VM %s is lost: %s", machine->name,
 		                machine->qmp_closed);
+	else if (machine->shutdown_reason)
+		/* It said so and takes its time, on a busy host say: whoever destroys the machine ends it. */
+		pv_machine_fail(machine, PV_ERR_LOST, false, "QEMU of VM %s is ending unasked, cause %s", machine->name,
+		                machine->shutdown_reason);
 	else
 		pv_machine_fail(machine, machine->agent_err, false, "the agent channel of VM %s is of no more use: %s",
 		                machine->name, machine->agent_closed);

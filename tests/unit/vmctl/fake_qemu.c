@@ -65,9 +65,10 @@ static void on_sign(void)
 		if (is("powers-off"))
 			exit(0);
 	}
-	if (is("host-signal")) {
+	if (is("host-signal") || is("host-signal-slowly")) {
 		say("{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": false, \"reason\": \"host-signal\"}}");
-		exit(0);
+		if (is("host-signal"))
+			exit(0);
 	}
 	if (is("closes-agent")) {
 		close(agent);
