@@ -60,6 +60,15 @@ static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **
 	case PV__EVENT__BODY_VM_CHANGED:
 		*rule = &pv_rule_vm_changed;
 		return PV_OK;
+	case PV__EVENT__BODY_BARRIER_ARRIVED:
+		*rule = &pv_rule_barrier_arrived;
+		return PV_OK;
+	case PV__EVENT__BODY_BARRIER_OPENED:
+		*rule = &pv_rule_barrier_opened;
+		return PV_OK;
+	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
+		*rule = &pv_rule_barrier_withdrawn;
+		return PV_OK;
 	case PV__EVENT__BODY_TEST_LOGGED:
 	case PV__EVENT__BODY_NOTICE:
 		return PV_OK;

@@ -43,6 +43,9 @@ Pv__Event *ev_call_started(uint32_t vm, Pv__CallStarted__OpCase op, uint32_t tas
 Pv__Event *ev_call_done(uint64_t id, Pv__CallStarted__OpCase op);
 Pv__Event *ev_call_error(uint64_t id, Pv__ErrorKind kind, const char *message);
 Pv__Event *ev_vm_changed(uint32_t vm, Pv__VmChange change, const char *reason);
+Pv__Event *ev_barrier_arrived(uint32_t lab, const char *name, uint32_t count, uint32_t task);
+Pv__Event *ev_barrier_opened(uint32_t lab, const char *name);
+Pv__Event *ev_barrier_withdrawn(uint32_t lab, const char *name, uint32_t task, Pv__BarrierReason reason);
 Pv__Event *ev_notice(const char *text);
 
 /* The id that an event of a new object carries; 0 for others. */
