@@ -83,6 +83,22 @@ static enum pv_err check_scope(const struct pv_state *state, const struct pv_lab
 	return PV_OK;
 }
 
+static enum pv_err check_barriers(const struct pv_lab *lab, struct pv_errmsg *msg)
+{
+	for (const struct pv_barrier *barrier = lab->barriers; barrier != NULL; barrier = barrier->hh.next) {
+		const struct pv_task *task;
+		uint32_t n = 0;
+
+		TAILQ_FOREACH (task, &barrier->waiters, at_barrier) {
+			n += task->barrier == barrier;
+		}
+		if (barrier->lab != lab || n == 0 || n != barrier->n || n > barrier->count)
+			BREACH("at the barrier \"%s\" of lab %u, %u of %u have arrived, but %u wait", barrier->name,
+			       lab->res.id, barrier->n, barrier->count, n);
+	}
+	return PV_OK;
+}
+
 static enum pv_err check_members(const struct pv_lab *lab, struct pv_errmsg *msg)
 {
 	for (int kind = 0; kind < PV_KIND_COUNT; kind++) {
@@ -110,6 +126,8 @@ static enum pv_err check_lab(const struct pv_state *state, struct pv_lab *lab, s
 	if (lab->res.id >= state->next_lab)
 		BREACH("lab %u is newer than the counter of labs", lab->res.id);
 	err = check_members(lab, msg);
+	if (err == PV_OK)
+		err = check_barriers(lab, msg);
 	if (err != PV_OK)
 		return err;
 	if (lab->kind != PV__LAB_KIND__LAB_KIND_SUB)
@@ -239,6 +257,8 @@ static enum pv_err check_task(const struct pv_state *state, const struct pv_task
 
 	if (task->id == 0 || task->id >= state->next_task || file == NULL)
 		BREACH("task %u is malformed", task->id);
+	if (task->barrier != NULL && task->barrier->lab->res.file != task->file)
+		BREACH("task %u waits at a barrier of another file", task->id);
 	if (task->test != 0 && task->test != file->test)
 		BREACH("task %u belongs to test %u, which is not running", task->id, task->test);
 	switch (task->kind) {

@@ -66,6 +66,15 @@ static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **
 	case PV__EVENT__BODY_CLAIM_RELEASED:
 		*rule = &pv_rule_claim_released;
 		return PV_OK;
+	case PV__EVENT__BODY_BARRIER_ARRIVED:
+		*rule = &pv_rule_barrier_arrived;
+		return PV_OK;
+	case PV__EVENT__BODY_BARRIER_OPENED:
+		*rule = &pv_rule_barrier_opened;
+		return PV_OK;
+	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
+		*rule = &pv_rule_barrier_withdrawn;
+		return PV_OK;
 	case PV__EVENT__BODY_TEST_LOGGED:
 	case PV__EVENT__BODY_NOTICE:
 	case PV__EVENT__BODY_FILE_BLOCKED:

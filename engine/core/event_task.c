@@ -137,6 +137,7 @@ static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, s
 		file->has_chunk_task = false;
 	else if (task->kind == PV__TASK_KIND__TASK_KIND_TEST)
 		file->has_test_task = false;
+	pv_barrier_leave(task);
 	HASH_DEL(state->tasks, task);
 	free(task);
 	return PV_OK;

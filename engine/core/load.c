@@ -241,6 +241,28 @@ static enum pv_err load_calls(struct pv_state *state, const Pv__LabState *in, st
 	return PV_OK;
 }
 
+static enum pv_err load_barrier(struct pv_state *state, const Pv__BarrierState *node, struct pv_errmsg *msg)
+{
+	struct pv_lab *lab = pv_lab_find(state, node->lab);
+	struct pv_barrier *barrier;
+	enum pv_err err = pv_barrier_check_name(node->name, msg);
+
+	if (err != PV_OK)
+		return err;
+	if (lab == NULL || node->n_tasks == 0 || pv_barrier_find(lab, node->name) != NULL)
+		BREACH("the barrier \"%s\" has no lab, has no waiter, or stands twice", node->name);
+	barrier = pv_barrier_add(lab, node->name, node->count);
+	for (size_t i = 0; i < node->n_tasks; i++) {
+		struct pv_task *task = pv_task_find(state, node->tasks[i]);
+
+		if (task == NULL || task->barrier != NULL)
+			BREACH("task %u waits at the barrier \"%s\", but is not there or waits elsewhere",
+			       node->tasks[i], node->name);
+		pv_barrier_arrive(barrier, task);
+	}
+	return PV_OK;
+}
+
 static enum pv_err check_canonical(const struct pv_state *state, const void *bytes, size_t len, struct pv_errmsg *msg)
 {
 	struct pv_buf again = { 0 };
@@ -266,6 +288,8 @@ static enum pv_err load(struct pv_state *state, const Pv__LabState *in, struct p
 		err = load_tasks(state, in, msg);
 	if (err == PV_OK)
 		err = load_calls(state, in, msg);
+	for (size_t i = 0; i < in->n_barriers && err == PV_OK; i++)
+		err = load_barrier(state, in->barriers[i], msg);
 	return err == PV_OK ? pv_state_validate(state, msg) : err;
 }
 

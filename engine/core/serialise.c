@@ -104,6 +104,20 @@ static void put_call(Pv__CallState *node, const struct pv_call *call)
 	SET(node, life, call->life);
 }
 
+/* The tasks are an array of their own, which the caller frees. */
+static void put_barrier(Pv__BarrierState *node, const struct pv_barrier *barrier)
+{
+	const struct pv_task *task;
+
+	SET(node, lab, barrier->lab->res.id);
+	node->name = barrier->name;
+	SET(node, count, barrier->count);
+	node->tasks = pv_xcalloc(barrier->n, sizeof(*node->tasks));
+	TAILQ_FOREACH (task, &barrier->waiters, at_barrier) {
+		node->tasks[node->n_tasks++] = task->id;
+	}
+}
+
 /* Makes the n nodes of a repeated field and the array of pointers to them. */
 #define MAKE_NODES(type, init, n, nodes, pointers)                                                                     \
 	do {                                                                                                           \
@@ -173,6 +187,20 @@ static void put_work(Pv__LabState *out, const struct pv_state *state)
 		put_call(call_node++, call);
 }
 
+static void put_barriers(Pv__LabState *out, const struct pv_state *state)
+{
+	struct pv_resource *labs = state->resources[PV__MEMBER_KIND__MEMBER_KIND_LAB], *at;
+	Pv__BarrierState *node;
+
+	for (at = labs; at != NULL; at = at->hh.next)
+		out->n_barriers += HASH_COUNT(pv_lab_of(at)->barriers);
+	MAKE_NODES(Pv__BarrierState, PV__BARRIER_STATE__INIT, out->n_barriers, node, out->barriers);
+	for (at = labs; at != NULL; at = at->hh.next) {
+		for (struct pv_barrier *barrier = pv_lab_of(at)->barriers; barrier != NULL; barrier = barrier->hh.next)
+			put_barrier(node++, barrier);
+	}
+}
+
 /* Nodes of one field lie in one block, which starts at the first. */
 #define FREE_NODES(pointers, n)                                                                                        \
 	do {                                                                                                           \
@@ -188,6 +216,9 @@ static void free_nodes(Pv__LabState *out, struct parts *parts)
 		free(out->vms[i]->labs);
 	for (size_t i = 0; i < out->n_bridges; i++)
 		free(out->bridges[i]->labs);
+	for (size_t i = 0; i < out->n_barriers; i++)
+		free(out->barriers[i]->tasks);
+	FREE_NODES(out->barriers, out->n_barriers);
 	FREE_NODES(out->files, out->n_files);
 	FREE_NODES(out->labs, out->n_labs);
 	FREE_NODES(out->vms, out->n_vms);
@@ -205,6 +236,7 @@ void pv_state_serialise(const struct pv_state *state, struct pv_buf *out)
 	put_files(&message, state, &parts);
 	put_resources(&message, state);
 	put_work(&message, state);
+	put_barriers(&message, state);
 	SET(&message, next_lab, state->next_lab);
 	SET(&message, next_vm, state->next_vm);
 	SET(&message, next_bridge, state->next_bridge);

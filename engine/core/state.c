@@ -20,6 +20,11 @@ struct pv_state *pv_state_create(void)
 
 static void lab_free_parts(struct pv_lab *lab)
 {
+	struct pv_barrier *barrier, *next;
+
+	HASH_ITER (hh, lab->barriers, barrier, next) {
+		pv_barrier_free(barrier);
+	}
 	for (int kind = 0; kind < PV_KIND_COUNT; kind++)
 		free(lab->members[kind].ids);
 }

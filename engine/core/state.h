@@ -105,10 +105,25 @@ struct pv_file_view {
 	struct pv_amount claim;
 };
 
+/* A barrier at which someone waits. */
+struct pv_barrier_view {
+	uint32_t lab;
+	const char *name;
+	uint32_t count; /* wanted */
+	uint32_t n;     /* arrived */
+};
+
 bool pv_state_lab(const struct pv_state *state, uint32_t id, struct pv_lab_view *out);
 bool pv_state_vm(const struct pv_state *state, uint32_t id, struct pv_vm_view *out);
 bool pv_state_bridge(const struct pv_state *state, uint32_t id, struct pv_bridge_view *out);
 bool pv_state_file(const struct pv_state *state, uint32_t id, struct pv_file_view *out);
+
+/* False if nobody waits at the barrier `name` of `lab`. */
+bool pv_state_barrier(const struct pv_state *state, uint32_t lab, const char *name, struct pv_barrier_view *out);
+/* The barriers of `lab` in the order of their first arrivals; appends struct pv_barrier_view to `out`. */
+void pv_state_barriers(const struct pv_state *state, uint32_t lab, struct pv_buf *out);
+/* The tasks that wait there, in the order of their arrival; appends ids to `out` as uint32_t. */
+void pv_state_barrier_tasks(const struct pv_state *state, uint32_t lab, const char *name, struct pv_buf *out);
 
 /* Looks `name` up among the members of `lab` of one kind, then in its scope chain (test scope -> root; sub-labs have none). Returns
  * the id, or 0. */

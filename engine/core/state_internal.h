@@ -67,12 +67,26 @@ struct pv_member_set {
 	size_t ids_cap;
 };
 
+struct pv_task;
+TAILQ_HEAD(pv_waiter_list, pv_task);
+
+/* A barrier at which at least one task waits. */
+struct pv_barrier {
+	char *name;
+	struct pv_lab *lab;
+	uint32_t count;                /* wanted */
+	uint32_t n;                    /* arrived */
+	struct pv_waiter_list waiters; /* in the order of their arrival */
+	UT_hash_handle hh;
+};
+
 struct pv_lab {
 	struct pv_resource res; /* first */
 	Pv__LabKind kind;
 	struct pv_member_set members[PV_KIND_COUNT];
 	struct pv_resource_list homed;
-	bool marked; /* scratch of walks; false outside */
+	struct pv_barrier *barriers; /* by name; iteration order is that of the first arrivals */
+	bool marked;                 /* scratch of walks; false outside */
 };
 
 struct pv_vm {
@@ -119,6 +133,8 @@ struct pv_task {
 	uint32_t file;
 	Pv__TaskKind kind;
 	uint32_t test;
+	struct pv_barrier *barrier; /* where it waits; NULL: nowhere */
+	TAILQ_ENTRY(pv_task) at_barrier;
 	UT_hash_handle hh;
 };
 
@@ -168,6 +184,7 @@ extern const struct pv_event_rule pv_rule_members_included, pv_rule_member_remov
 extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended;
 extern const struct pv_event_rule pv_rule_vm_changed;
 extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
+extern const struct pv_event_rule pv_rule_barrier_arrived, pv_rule_barrier_opened, pv_rule_barrier_withdrawn;
 
 /* ---- state.c ---- */
 
@@ -241,6 +258,19 @@ void pv_closing_collect(struct pv_closing *closing, struct pv_lab *lab);
 void pv_closing_finish(struct pv_closing *closing);
 /* Frees what was collected and finds new homes for what stays; finishes `closing`. */
 void pv_closing_carry_out(struct pv_state *state, struct pv_closing *closing);
+
+/* ---- event_barrier.c ---- */
+
+/* NULL if nobody waits at it. */
+struct pv_barrier *pv_barrier_find(const struct pv_lab *lab, const char *name);
+/* A new barrier without a waiter. */
+struct pv_barrier *pv_barrier_add(struct pv_lab *lab, const char *name, uint32_t count);
+void pv_barrier_arrive(struct pv_barrier *barrier, struct pv_task *task);
+/* Takes the task out of the barrier where it waits, if it does; an empty barrier is gone. */
+void pv_barrier_leave(struct pv_task *task);
+/* The waiters wait no more, and the barrier is gone. */
+void pv_barrier_free(struct pv_barrier *barrier);
+enum pv_err pv_barrier_check_name(const char *name, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- names.c ---- */
 

@@ -361,6 +361,29 @@ static void vm_changed(const Pv__VmChanged *change, struct pv_buf *out)
 	text(out, ": ", change->reason);
 }
 
+static void barrier_event(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out)
+{
+	const Pv__BarrierArrived *arrived = event->barrier_arrived;
+	struct pv_barrier_view view = { 0 };
+
+	switch (event->body_case) {
+	case PV__EVENT__BODY_BARRIER_ARRIVED:
+		if (arrived->name != NULL)
+			pv_state_barrier(before, arrived->lab, arrived->name, &view);
+		text(out, "arrives at the barrier ", arrived->name);
+		pv_buf_addf(out, ", %u of %u", view.n + 1, arrived->count);
+		break;
+	case PV__EVENT__BODY_BARRIER_OPENED:
+		text(out, "opens the barrier ", event->barrier_opened->name);
+		break;
+	default:
+		text(out, "leaves the barrier ", event->barrier_withdrawn->name);
+		pv_buf_addstr(out, ": ");
+		enum_word(out, &pv__barrier_reason__descriptor, (int)event->barrier_withdrawn->reason,
+		          strlen("BARRIER_REASON_"));
+	}
+}
+
 void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, const char *op, struct pv_buf *out)
 {
 	switch (event->body_case) {
@@ -404,6 +427,11 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_FILE_BLOCKED:
 	case PV__EVENT__BODY_POOL_STATE:
 		pool_event(event, out);
+		break;
+	case PV__EVENT__BODY_BARRIER_ARRIVED:
+	case PV__EVENT__BODY_BARRIER_OPENED:
+	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
+		barrier_event(event, before, out);
 		break;
 	case PV__EVENT__BODY_NOTICE:
 		text(out, "notice: ", event->notice->text);

@@ -53,6 +53,22 @@ static void print_vm(const Pv__LabState *state, const Pv__VmNode *vm, unsigned d
 	}
 }
 
+static void print_barriers(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out)
+{
+	for (size_t i = 0; i < state->n_barriers; i++) {
+		const Pv__BarrierState *barrier = state->barriers[i];
+
+		if (barrier->lab != lab->id)
+			continue;
+		indent(out, depth);
+		fprintf(out, "barrier %s  %zu of %u, waiting: task%s", barrier->name, barrier->n_tasks, barrier->count,
+		        barrier->n_tasks > 1 ? "s" : "");
+		for (size_t t = 0; t < barrier->n_tasks; t++)
+			fprintf(out, "%s %u", t > 0 ? "," : "", barrier->tasks[t]);
+		fputc('\n', out);
+	}
+}
+
 static void print_lab(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out);
 
 static void print_members(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out)
@@ -89,6 +105,7 @@ static void print_lab(const Pv__LabState *state, const Pv__LabNode *lab, unsigne
 		fprintf(out, "lab %s\n", lab->name ? lab->name : "?");
 	}
 	print_members(state, lab, depth + 1, out);
+	print_barriers(state, lab, depth + 1, out);
 }
 
 static void print_file(const Pv__LabState *state, const Pv__FileState *file, FILE *out)

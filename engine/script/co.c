@@ -115,6 +115,17 @@ static int push_outcome(lua_State *L, struct pv_task *task)
 	return task->verdict == PV__VERDICT__VERDICT_PASSED ? n : lua_error(L);
 }
 
+static struct pv_join *push_join(lua_State *L, struct pv_task *target, int (*then)(lua_State *L, struct pv_wait *wait))
+{
+	struct pv_join *join = lua_newuserdatauv(L, sizeof(*join), 0);
+
+	*join = (struct pv_join){ .wait = { .withdraw = withdraw_join, .then = then } };
+	luaL_setmetatable(L, JOIN_TYPE);
+	join->target = target;
+	LIST_INSERT_HEAD(&target->joins, join, link);
+	return join;
+}
+
 static int joined(lua_State *L, struct pv_wait *wait)
 {
 	struct pv_join *join = (struct pv_join *)wait;
@@ -132,7 +143,7 @@ static bool would_wait_for_itself(const struct pv_task *self, const struct pv_ta
 	while (target != NULL && target != self) {
 		const struct pv_join *join = (const struct pv_join *)target->wait;
 
-		if (join == NULL || join->wait.then != joined || join->timer.event != NULL)
+		if (join == NULL || join->wait.withdraw != withdraw_join || join->timer.event != NULL)
 			return false;
 		target = join->target;
 	}
@@ -161,14 +172,17 @@ static int task_join(lua_State *L)
 		return push_outcome(L, task);
 	if (!limited && would_wait_for_itself(self, task))
 		pv_raise(L, "task:join: the task waits for the task that joins it; this would never end");
-	join = lua_newuserdatauv(L, sizeof(*join), 0);
-	*join = (struct pv_join){ .wait = { .withdraw = withdraw_join, .then = joined } };
-	luaL_setmetatable(L, JOIN_TYPE);
+	join = push_join(L, task, joined);
 	if (limited)
 		pv_timer_start(pv_script_of(L), &join->timer, limit_ns, &join->wait);
-	join->target = task;
-	LIST_INSERT_HEAD(&task->joins, join, link);
 	return pv_await(L, &join->wait);
+}
+
+int pv_task_await_end(lua_State *L, struct pv_task *task, int (*then)(lua_State *L, struct pv_wait *wait))
+{
+	if (would_wait_for_itself(pv_task_current(L, "coroutine.resume"), task))
+		pv_raise(L, "coroutine.resume: the coroutine waits for the one that resumes it; this would never end");
+	return pv_await(L, &push_join(L, task, then)->wait);
 }
 
 static int task_status(lua_State *L)

@@ -2,6 +2,8 @@
  * resume returns only what Lua code yielded, returned or raised. */
 #include <lualib.h>
 
+#include "engine/script/co.h"
+#include "engine/script/coroutine.h"
 #include "engine/script/script_internal.h"
 
 enum status { RUNNING, SUSPENDED, NORMAL, DEAD };
@@ -14,6 +16,11 @@ static enum status status_of(lua_State *L, lua_State *co)
 
 	if (L == co)
 		return RUNNING;
+	if (pv_thread_is_background(co)) {
+		if (lua_status(co) == LUA_OK && !pv_thread_is_held(co) && lua_getstack(co, 0, &ar))
+			return NORMAL;
+		return pv_background_task(L, co)->cancelled ? DEAD : SUSPENDED;
+	}
 	if (pv_thread_is_held(co))
 		return NORMAL;
 	if (pv_thread_is_task(co))
@@ -92,16 +99,14 @@ static int resume_once(lua_State *L, lua_State *co, int n_args, int *n_results)
 static int resume_continued(lua_State *L, int status, lua_KContext co);
 static int wrap_continued(lua_State *L, int status, lua_KContext co);
 
-/* Resumes until Lua code of `co` yields, returns or raises. Returns the number of values now on top of `L`, or -1 with the error
- * value there. If `L` can yield and `co` waits, does not return but yields with `k`. */
-static int resume(lua_State *L, lua_State *co, int n_args, lua_KFunction k)
+int pv_coroutine_resume(lua_State *L, lua_State *co, int n_args, lua_KFunction k)
 {
 	struct pv_script *script = pv_script_of(L);
 	int n_results, status;
 
 	for (;;) {
 		status = resume_once(L, co, n_args, &n_results);
-		if (status != LUA_YIELD || script->yield == PV_YIELD_USER)
+		if (status != LUA_YIELD || script->yield == PV_YIELD_USER || script->yield == PV_YIELD_BACKGROUND)
 			break;
 		pv_thread_set_held(co, true);
 		if (lua_isyieldable(L))
@@ -126,6 +131,12 @@ static int resume(lua_State *L, lua_State *co, int n_args, lua_KFunction k)
 	return n_results;
 }
 
+int pv_coroutine_go_on(lua_State *L, lua_State *co, lua_KFunction k)
+{
+	pv_thread_set_held(co, false);
+	return pv_coroutine_resume(L, co, 0, k);
+}
+
 static int start_resume(lua_State *L, lua_State *co, int n_args, lua_KFunction k)
 {
 	enum status status = status_of(L, co);
@@ -139,7 +150,7 @@ static int start_resume(lua_State *L, lua_State *co, int n_args, lua_KFunction k
 		return -1;
 	}
 	lua_xmove(L, co, n_args);
-	return resume(L, co, n_args, k);
+	return pv_coroutine_resume(L, co, n_args, k);
 }
 
 static int finish_resume(lua_State *L, int n)
@@ -156,15 +167,37 @@ static int resume_continued(lua_State *L, int status, lua_KContext ctx)
 	lua_State *co = (lua_State *)ctx;
 
 	(void)status;
-	pv_thread_set_held(co, false);
-	return finish_resume(L, resume(L, co, 0, resume_continued));
+	return finish_resume(L, pv_coroutine_go_on(L, co, resume_continued));
+}
+
+/* The task that is at work with the coroutine has ended. */
+static int resume_fetched(lua_State *L, struct pv_wait *wait)
+{
+	wait->withdraw(wait);
+	return finish_resume(L, pv_background_fetch(L, check_coroutine(L)));
 }
 
 static int co_resume(lua_State *L)
 {
 	lua_State *co = check_coroutine(L);
 
+	if (status_of(L, co) == SUSPENDED && pv_thread_is_background(co)) {
+		if (pv_background_task(L, co)->state != PV_TASK_ENDED)
+			return pv_task_await_end(L, pv_background_task(L, co), resume_fetched);
+		return finish_resume(L, pv_background_fetch(L, co));
+	}
 	return finish_resume(L, start_resume(L, co, lua_gettop(L) - 1, resume_continued));
+}
+
+_Noreturn static void raise_wrapped(lua_State *L, int status)
+{
+	if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+		luaL_where(L, 1);
+		lua_insert(L, -2);
+		lua_concat(L, 2);
+	}
+	lua_error(L);
+	__builtin_unreachable();
 }
 
 static int finish_wrap(lua_State *L, lua_State *co, int n)
@@ -179,12 +212,7 @@ static int finish_wrap(lua_State *L, lua_State *co, int n)
 		status = lua_resetthread(co);
 		lua_xmove(co, L, 1);
 	}
-	if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
-		luaL_where(L, 1);
-		lua_insert(L, -2);
-		lua_concat(L, 2);
-	}
-	return lua_error(L);
+	raise_wrapped(L, status);
 }
 
 static int wrap_continued(lua_State *L, int status, lua_KContext ctx)
@@ -192,14 +220,30 @@ static int wrap_continued(lua_State *L, int status, lua_KContext ctx)
 	lua_State *co = (lua_State *)ctx;
 
 	(void)status;
-	pv_thread_set_held(co, false);
-	return finish_wrap(L, co, resume(L, co, 0, wrap_continued));
+	return finish_wrap(L, co, pv_coroutine_go_on(L, co, wrap_continued));
+}
+
+static int wrap_fetched(lua_State *L, struct pv_wait *wait)
+{
+	int n;
+
+	if (wait != NULL)
+		wait->withdraw(wait);
+	n = pv_background_fetch(L, lua_tothread(L, lua_upvalueindex(1)));
+	if (n < 0)
+		raise_wrapped(L, LUA_ERRRUN);
+	return n;
 }
 
 static int wrap_call(lua_State *L)
 {
 	lua_State *co = lua_tothread(L, lua_upvalueindex(1));
 
+	if (status_of(L, co) == SUSPENDED && pv_thread_is_background(co)) {
+		if (pv_background_task(L, co)->state != PV_TASK_ENDED)
+			return pv_task_await_end(L, pv_background_task(L, co), wrap_fetched);
+		return wrap_fetched(L, NULL);
+	}
 	return finish_wrap(L, co, start_resume(L, co, lua_gettop(L), wrap_continued));
 }
 
@@ -261,6 +305,18 @@ static int co_close(lua_State *L)
 
 	if (status != SUSPENDED && status != DEAD)
 		return luaL_error(L, "cannot close a %s coroutine", status_names[status]);
+	if (pv_thread_is_background(co)) {
+		pv_task_cancel(pv_background_task(L, co));
+		if (pv_background_task(L, co)->state != PV_TASK_ENDED) {
+			lua_pushboolean(L, true); /* it ends with its task */
+			return 1;
+		}
+		if (pv_background_fetch(L, co) < 0) {
+			lua_pushboolean(L, false);
+			lua_insert(L, -2);
+			return 2;
+		}
+	}
 	if (!pv_thread_is_task(co) && lua_resetthread(co) != LUA_OK) {
 		if (task != NULL && task->cancelled)
 			pv_raise_cancelled(L);

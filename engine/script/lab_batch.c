@@ -73,7 +73,12 @@ static void check_states(lua_State *L, const struct batch *batch, const uint32_t
 	for (size_t i = 0; i < n; i++) {
 		struct pv_vm_view vm;
 
-		if (!pv_state_vm(state, ids[i], &vm) || vm.state == batch->needed)
+		if (!pv_state_vm(state, ids[i], &vm))
+			continue;
+		if (vm.in_flight != PV_VM_OP_NONE)
+			pv_raise(L, "%s: a %s of the VM \"%s\" is in flight; nothing was changed", batch->what,
+			         pv_vm_op_name(vm.in_flight), vm.name);
+		if (vm.state == batch->needed)
 			continue;
 		pv_raise(L, "%s: the VM \"%s\" is %s, not %s; nothing was changed", batch->what, vm.name,
 		         pv_vm_state_name(vm.state), pv_vm_state_name(batch->needed));

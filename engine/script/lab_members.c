@@ -29,6 +29,18 @@ static void read_member(lua_State *L, int idx, lua_Integer number, Pv__Member *o
 	out->id = id;
 }
 
+/* The length of the array at `idx`. */
+static size_t check_array(lua_State *L, int idx)
+{
+	size_t n = lua_rawlen(L, idx), n_keys = 0;
+
+	for (lua_pushnil(L); lua_next(L, idx) != 0; lua_pop(L, 1))
+		n_keys++;
+	if (n_keys != n)
+		pv_raise(L, "lab:include: an array is needed; the table has other keys or holes");
+	return n;
+}
+
 static int lab_include(lua_State *L)
 {
 	Pv__MembersIncluded included = PV__MEMBERS_INCLUDED__INIT;
@@ -36,7 +48,7 @@ static int lab_include(lua_State *L)
 	struct pv_lab_view lab;
 	Pv__Member *members;
 	bool array = lua_istable(L, 2);
-	size_t n = array ? lua_rawlen(L, 2) : 1;
+	size_t n = array ? check_array(L, 2) : 1;
 
 	pv_task_current(L, "lab:include");
 	included.has_lab = 1;

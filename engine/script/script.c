@@ -61,9 +61,10 @@ static void seed_random(lua_State *L, uint64_t seed)
 static int open_all(lua_State *L)
 {
 	static void (*const open[])(lua_State * L) = {
-		pv_open_base, pv_open_buf,    pv_open_handles, pv_open_protected,  pv_open_coroutine, pv_open_wait,
-		pv_open_call, pv_open_co,     pv_open_json,    pv_open_wait_until, pv_open_test_ctx,  pv_open_test,
-		pv_open_vm,   pv_open_bridge, pv_open_lab,     pv_open_run_result, pv_open_claim,
+		pv_open_base,       pv_open_buf,   pv_open_handles, pv_open_protected,  pv_open_coroutine,
+		pv_open_wait,       pv_open_call,  pv_open_co,      pv_open_json,       pv_open_wait_until,
+		pv_open_test_ctx,   pv_open_test,  pv_open_vm,      pv_open_bridge,     pv_open_lab,
+		pv_open_run_result, pv_open_claim, pv_open_barrier, pv_open_background,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
@@ -90,6 +91,8 @@ struct pv_script *pv_script_create(const struct pv_script_config *config)
 	script->turn = (struct pv_deferred){ .run = pv_script_turn, .arg = script };
 	TAILQ_INIT(&script->ready);
 	TAILQ_INIT(&script->live);
+	TAILQ_INIT(&script->barrier_waits);
+	TAILQ_INIT(&script->kept_errors);
 	script->tests = pv_test_list_create();
 	script->L = lua_newstate(pv_lua_alloc, &script->memory);
 	if (script->L == NULL)

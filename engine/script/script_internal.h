@@ -10,6 +10,8 @@
 
 #include "engine/lab/engine.h"
 #include "engine/script/alloc.h"
+#include "engine/script/background.h"
+#include "engine/script/barrier.h"
 #include "engine/script/script.h"
 #include "engine/script/task.h"
 #include "engine/script/unit.h"
@@ -21,9 +23,10 @@ struct pv_test_list;
 
 /* What the coroutine that was resumed gave up the processor for. */
 enum pv_yield {
-	PV_YIELD_USER,    /* coroutine.yield: its resumer gets the values */
-	PV_YIELD_WAIT,    /* an engine call: passes through to the scheduler */
-	PV_YIELD_PREEMPT, /* the count hook: passes through likewise, goes on with the next turn */
+	PV_YIELD_USER,       /* coroutine.yield: its resumer gets the values */
+	PV_YIELD_WAIT,       /* an engine call: passes through to the scheduler */
+	PV_YIELD_BACKGROUND, /* a plain coroutine waits at a barrier: its resumer goes on, without values */
+	PV_YIELD_PREEMPT,    /* the count hook: passes through likewise, goes on with the next turn */
 };
 
 struct pv_script {
@@ -45,6 +48,9 @@ struct pv_script {
 	unsigned finalizing;       /* > 0: inside a coroutine that a finalizer resumed */
 	unsigned slices_left;      /* for Lua that runs outside of tasks (__tostring of an error) */
 	bool closing;
+
+	struct pv_barrier_wait_list barrier_waits; /* in the order of arrival */
+	struct pv_kept_error_list kept_errors;
 
 	struct pv_unit unit;
 	struct pv_test_list *tests;
@@ -84,6 +90,8 @@ void pv_open_wait_until(lua_State *L);
 void pv_open_test(lua_State *L);
 void pv_open_test_ctx(lua_State *L);
 void pv_open_wait(lua_State *L);
+void pv_open_barrier(lua_State *L);
+void pv_open_background(lua_State *L);
 void pv_open_call(lua_State *L);
 void pv_open_handles(lua_State *L);
 void pv_open_claim(lua_State *L);

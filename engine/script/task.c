@@ -192,6 +192,8 @@ static void end(struct pv_task *task, int status, int n_results)
 		script->running = before;
 	}
 	task->verdict = verdict_of(task, status);
+	if (task->background != NULL)
+		pv_background_close(task);
 	if (task->verdict == PV__VERDICT__VERDICT_FAILED)
 		message = error_text(task);
 	else if (task->verdict == PV__VERDICT__VERDICT_SKIPPED && script->unit.skip_reason != NULL)
@@ -203,7 +205,10 @@ static void end(struct pv_task *task, int status, int n_results)
 	announce_end(task, message);
 	TAILQ_REMOVE(&script->live, task, live_link);
 	pv_task_wake_joins(task);
-	pv_unit_task_ended(script, task, message);
+	if (task->background != NULL && task->verdict == PV__VERDICT__VERDICT_FAILED)
+		pv_background_keep_error(task, message);
+	else
+		pv_unit_task_ended(script, task, message);
 	free(message);
 	/* The key is there, so nothing is allocated. */
 	lua_pushnil(script->L);

@@ -53,7 +53,8 @@ struct pv_task {
 	Pv__Verdict verdict;      /* when ended */
 	int n_results;            /* PASSED: at the bottom of its stack; FAILED: the error value is there */
 	struct pv_join_list joins;
-	lua_State **chain; /* coroutines it is in, outermost first, without its own thread */
+	lua_State *background; /* the plain coroutine that it goes on with; NULL: it is no background task */
+	lua_State **chain;     /* coroutines it is in, outermost first, without its own thread */
 	size_t chain_len;
 	size_t chain_cap;
 	TAILQ_ENTRY(pv_task) live_link;
@@ -114,6 +115,10 @@ void pv_thread_mark_task(lua_State *L);
 /* A coroutine that is suspended by the engine, not by itself. */
 bool pv_thread_is_held(lua_State *L);
 void pv_thread_set_held(lua_State *L, bool held);
+
+/* A coroutine with which a background task is at work, or whose outcome nobody has fetched. */
+bool pv_thread_is_background(lua_State *L);
+void pv_thread_set_background(lua_State *L, bool background);
 
 void pv_chain_push(struct pv_task *task, lua_State *co);
 void pv_chain_pop(struct pv_task *task);

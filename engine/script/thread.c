@@ -5,9 +5,10 @@
 #include "engine/script/script_internal.h"
 #include "proto/mem.h"
 
-#define MARK_TASK ((uintptr_t)1)
-#define MARK_HELD ((uintptr_t)2)
-#define MARKS     (MARK_TASK | MARK_HELD)
+#define MARK_TASK       ((uintptr_t)1)
+#define MARK_HELD       ((uintptr_t)2)
+#define MARK_BACKGROUND ((uintptr_t)4)
+#define MARKS           (MARK_TASK | MARK_HELD | MARK_BACKGROUND)
 
 static uintptr_t load(lua_State *L)
 {
@@ -45,6 +46,16 @@ bool pv_thread_is_held(lua_State *L)
 void pv_thread_set_held(lua_State *L, bool held)
 {
 	store(L, held ? load(L) | MARK_HELD : load(L) & ~MARK_HELD);
+}
+
+bool pv_thread_is_background(lua_State *L)
+{
+	return (load(L) & MARK_BACKGROUND) != 0;
+}
+
+void pv_thread_set_background(lua_State *L, bool background)
+{
+	store(L, background ? load(L) | MARK_BACKGROUND : load(L) & ~MARK_BACKGROUND);
 }
 
 void pv_chain_push(struct pv_task *task, lua_State *co)

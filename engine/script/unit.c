@@ -129,6 +129,7 @@ void pv_unit_finish_if_idle(struct pv_script *script)
 
 	if (!unit->active || !TAILQ_EMPTY(&script->live))
 		return;
+	pv_background_fail_unit(script);
 	verdict = conclude(unit, &message);
 	if (unit->timer != NULL)
 		event_free(unit->timer);

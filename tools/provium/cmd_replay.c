@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/core/units.h"
+#include "engine/replay/dot.h"
 #include "engine/replay/fold.h"
 #include "engine/replay/timeline.h"
 #include "engine/replay/tree.h"
@@ -10,6 +11,7 @@
 
 struct flags {
 	const char *config, *at;
+	bool dot;
 	struct pv_timeline_options timeline;
 };
 
@@ -28,12 +30,12 @@ static const struct pv_option options[] = {
 	{ "json", 0, PV_OPTION_FLAG, AT(timeline.json), .help = "one JSON object a line" },
 	{ "at", 0, PV_OPTION_TEXT, AT(at), .argument = "SEQ|TIME|TEST",
 	  .help = "the lab as a tree after event SEQ, at TIME (12.5s) since the start, or at the end of TEST" },
+	{ "dot", 0, PV_OPTION_FLAG, AT(dot), .help = "with --at: the lab as a graph for Graphviz" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
 	PV_OPTION_NOT_YET("script"),
 	PV_OPTION_NOT_YET("until"),
 	PV_OPTION_NOT_YET("repl"),
-	PV_OPTION_NOT_YET("dot"),
 	PV_OPTION_NOT_YET("step"),
 	PV_OPTION_NOT_YET("diff"),
 	{ .name = NULL },
@@ -90,7 +92,7 @@ static bool find_point(void *arg, const struct pv_timeline_line *line)
 	return false;
 }
 
-static enum pv_err show_at(struct pv_journal *journal, const char *text, struct pv_errmsg *msg)
+static enum pv_err show_at(struct pv_journal *journal, const char *text, bool dot, struct pv_errmsg *msg)
 {
 	struct point point = parse_point(text);
 	uint64_t last = pv_journal_last_seq(journal);
@@ -107,7 +109,9 @@ static enum pv_err show_at(struct pv_journal *journal, const char *text, struct 
 		return pv_err_set(msg, PV_ERR_NOENT, "--at %s: the run has events 1 to %" PRIu64, text, last);
 	struct pv_state *state = pv_state_create();
 	err = pv_fold_walk(journal, point.seq, state, NULL, NULL, NULL, msg);
-	if (!err) {
+	if (!err && dot) {
+		pv_dot_print(state, stdout);
+	} else if (!err) {
 		printf("after event %" PRIu64 "\n", point.seq);
 		pv_tree_print(state, stdout);
 	}
@@ -127,7 +131,7 @@ static enum pv_exit replay(const struct flags *flags, const char *run)
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return PV_EXIT_TROUBLE;
 	if (flags->at)
-		err = show_at(journal, flags->at, &msg);
+		err = show_at(journal, flags->at, flags->dot, &msg);
 	else
 		err = pv_timeline_print(journal, &flags->timeline, stdout, &msg);
 	fflush(stdout);
@@ -148,6 +152,8 @@ static enum pv_exit run(char *const *argv)
 		code = PV_EXIT_TROUBLE;
 	else if (rest.n != 1)
 		code = pv_verb_usage(&pv_verb_replay, rest.n ? "one RUN at a time" : "which RUN? `last` is the newest");
+	else if (flags.dot && !flags.at)
+		code = pv_verb_usage(&pv_verb_replay, "--dot shows the lab at one point: it needs --at");
 	else
 		code = replay(&flags, rest.items[0]);
 	free(rest.items);

@@ -340,6 +340,37 @@ Pv__Event *ev_pool_state(void)
 	return event(0, PV__EVENT__BODY_POOL_STATE, body);
 }
 
+Pv__Event *ev_barrier_arrived(uint32_t lab, const char *name, uint32_t count, uint32_t task)
+{
+	NEW_BODY(Pv__BarrierArrived, PV__BARRIER_ARRIVED__INIT, body);
+
+	SET(body, lab, lab);
+	body->name = copy(name);
+	SET(body, count, count);
+	SET(body, task, task);
+	return event(0, PV__EVENT__BODY_BARRIER_ARRIVED, body);
+}
+
+Pv__Event *ev_barrier_opened(uint32_t lab, const char *name)
+{
+	NEW_BODY(Pv__BarrierOpened, PV__BARRIER_OPENED__INIT, body);
+
+	SET(body, lab, lab);
+	body->name = copy(name);
+	return event(0, PV__EVENT__BODY_BARRIER_OPENED, body);
+}
+
+Pv__Event *ev_barrier_withdrawn(uint32_t lab, const char *name, uint32_t task, Pv__BarrierReason reason)
+{
+	NEW_BODY(Pv__BarrierWithdrawn, PV__BARRIER_WITHDRAWN__INIT, body);
+
+	SET(body, lab, lab);
+	body->name = copy(name);
+	SET(body, task, task);
+	SET(body, reason, reason);
+	return event(0, PV__EVENT__BODY_BARRIER_WITHDRAWN, body);
+}
+
 Pv__Event *ev_notice(const char *text)
 {
 	NEW_BODY(Pv__Notice, PV__NOTICE__INIT, body);

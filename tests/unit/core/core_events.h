@@ -48,6 +48,9 @@ Pv__Event *ev_claim_acquired(uint32_t file, bool amount, uint64_t memory_bytes, 
 Pv__Event *ev_claim_released(uint32_t file);
 Pv__Event *ev_file_blocked(uint32_t id);
 Pv__Event *ev_pool_state(void);
+Pv__Event *ev_barrier_arrived(uint32_t lab, const char *name, uint32_t count, uint32_t task);
+Pv__Event *ev_barrier_opened(uint32_t lab, const char *name);
+Pv__Event *ev_barrier_withdrawn(uint32_t lab, const char *name, uint32_t task, Pv__BarrierReason reason);
 Pv__Event *ev_notice(const char *text);
 
 /* The id that an event of a new object carries; 0 for others. */

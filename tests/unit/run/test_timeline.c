@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "engine/replay/dot.h"
 #include "engine/replay/fold.h"
 #include "engine/replay/timeline.h"
 #include "engine/replay/tree.h"
@@ -266,10 +267,131 @@ static void test_tree__lab_in_the_middle_of_a_test(void **state)
 	finish(&ev);
 }
 
+/* A lab with a shared VM, a removed bridge and a task at a barrier, and one that is empty. */
+static void declare(struct ev *ev)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__BridgeDeclared bridge = PV__BRIDGE_DECLARED__INIT;
+	Pv__MembersIncluded included = PV__MEMBERS_INCLUDED__INIT;
+	Pv__MemberRemoved removed = PV__MEMBER_REMOVED__INIT;
+	Pv__BarrierArrived arrived = PV__BARRIER_ARRIVED__INIT;
+	Pv__Member member = PV__MEMBER__INIT, *members = &member;
+	struct pv_errmsg msg = { .text = "" };
+
+	*ev = (struct ev){ .state = pv_state_create() };
+	assert_int_equal(pv_journal_create_memory(&ev->journal, &msg), PV_OK);
+	ev_run_started(ev, "r", 7);
+	ev_discovered(ev, 1, "a \"b\".test.lua", "x");
+	ev->file = 1;
+	ev_dispatched(ev, 1);
+	uint32_t root = ev_lab(ev, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0, "provium");
+	uint32_t task = ev_task_started(ev, PV__TASK_KIND__TASK_KIND_CHUNK, 0);
+	uint32_t sub = ev_lab(ev, PV__LAB_KIND__LAB_KIND_SUB, root, 0, "dc1");
+	ev_lab(ev, PV__LAB_KIND__LAB_KIND_SUB, sub, 0, "inner");
+	ev_booted(ev, ev_boot(ev, ev_vm(ev, root, "a", "default")), 1);
+	ev_vm(ev, sub, "b", "default");
+	bridge.has_lab = bridge.has_id = 1;
+	bridge.lab = sub;
+	bridge.id = 1;
+	bridge.name = "lan";
+	event.body_case = PV__EVENT__BODY_BRIDGE_DECLARED;
+	event.bridge_declared = &bridge;
+	ev_put(ev, &event);
+	included.has_lab = member.has_kind = member.has_id = removed.has_lab = 1;
+	included.lab = removed.lab = sub;
+	included.n_members = 1;
+	included.members = &members;
+	member.kind = PV__MEMBER_KIND__MEMBER_KIND_VM;
+	member.id = 1;
+	event.body_case = PV__EVENT__BODY_MEMBERS_INCLUDED;
+	event.members_included = &included;
+	ev_put(ev, &event);
+	removed.member = &member;
+	member.kind = PV__MEMBER_KIND__MEMBER_KIND_BRIDGE;
+	event.body_case = PV__EVENT__BODY_MEMBER_REMOVED;
+	event.member_removed = &removed;
+	ev_put(ev, &event);
+	arrived.has_lab = arrived.has_count = arrived.has_task = 1;
+	arrived.lab = root;
+	arrived.name = "ready";
+	arrived.count = 2;
+	arrived.task = task;
+	event.body_case = PV__EVENT__BODY_BARRIER_ARRIVED;
+	event.barrier_arrived = &arrived;
+	ev_put(ev, &event);
+}
+
+static void expect_printed(void (*print)(const struct pv_state *state, FILE *out), const struct pv_state *state,
+                           const char *expected)
+{
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	print(state, out);
+	fclose(out);
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static void test_tree__who_waits_at_barriers(void **state)
+{
+	struct ev ev;
+
+	(void)state;
+	declare(&ev);
+	expect_printed(pv_tree_print, ev.state,
+	               "run r\n"
+	               "a \"b\".test.lua  (0 passed, 0 failed, 0 skipped)\n"
+	               "  provium\n"
+	               "    vm a  booted  profile default\n"
+	               "    lab dc1\n"
+	               "      vm b  created  profile default\n"
+	               "      vm a  booted  profile default\n"
+	               "      lab inner\n"
+	               "    barrier ready  1 of 2, waiting: task 1\n");
+	finish(&ev);
+}
+
+static void test_dot__golden(void **state)
+{
+	struct ev ev;
+
+	(void)state;
+	declare(&ev);
+	expect_printed(pv_dot_print, ev.state,
+	               "graph provium {\n"
+	               "  subgraph cluster_file1 {\n"
+	               "    label=\"a \\\"b\\\".test.lua\";\n"
+	               "    subgraph cluster_lab1 {\n"
+	               "      label=\"provium\";\n"
+	               "      lab1 [shape=point, style=invis];\n"
+	               "      vm1 [shape=box, style=\"filled\", fillcolor=palegreen, label=\"a\\ndefault, booted\"];\n"
+	               "      barrier1 [shape=octagon, label=\"ready\\n1 of 2, task 1\"];\n"
+	               "      subgraph cluster_lab2 {\n"
+	               "        label=\"dc1\";\n"
+	               "        lab2 [shape=point, style=invis];\n"
+	               "        vm2 [shape=box, style=\"filled\", fillcolor=white, label=\"b\\ndefault, created\"];\n"
+	               "        bridge1 [shape=ellipse, style=dashed, label=\"lan\"];\n"
+	               "        subgraph cluster_lab3 {\n"
+	               "          label=\"inner\";\n"
+	               "          lab3 [shape=point, style=invis];\n"
+	               "        }\n"
+	               "      }\n"
+	               "    }\n"
+	               "  }\n"
+	               "  lab2 -- vm1 [style=dashed];\n"
+	               "}\n");
+	finish(&ev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_timeline__golden),
+		cmocka_unit_test(test_tree__who_waits_at_barriers),
+		cmocka_unit_test(test_dot__golden),
 		cmocka_unit_test(test_timeline__filters),
 		cmocka_unit_test(test_timeline__slow_is_longest_first),
 		cmocka_unit_test(test_timeline__json),

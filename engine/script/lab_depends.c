@@ -1,0 +1,39 @@
+/* lab:depends_on_file(path): for the key of fixtures; at run time only a look whether the file is there. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/script/args.h"
+#include "engine/script/handles.h"
+#include "engine/script/host_path.h"
+#include "engine/script/lab_methods.h"
+#include "engine/script/script_internal.h"
+#include "engine/script/site.h"
+
+static int lab_depends_on_file(lua_State *L)
+{
+	struct pv_lab_view lab;
+	struct pv_site site = { .source = "?", .line = 0 };
+	const char *given, *path;
+	struct stat st;
+
+	pv_task_current(L, "lab:depends_on_file");
+	pv_check_lab(L, 1, "lab:depends_on_file", &lab);
+	given = pv_arg_text(L, 2, "lab:depends_on_file: path");
+	if (*given == '\0')
+		pv_raise(L, "lab:depends_on_file: path: must not be empty");
+	pv_arg_end(L, 2, "lab:depends_on_file");
+	path = pv_host_path_push(L, given);
+	if (stat(path, &st) == 0)
+		return 0;
+	given = strerror(errno);
+	pv_site_find(L, &site);
+	pv_engine_notice(pv_script_of(L)->engine, "%s:%d: lab:depends_on_file: %s: %s", site.source, site.line, path,
+	                 given);
+	return 0;
+}
+
+const luaL_Reg pv_lab_depends_methods[] = {
+	{ "depends_on_file", lab_depends_on_file },
+	{ NULL, NULL },
+};
