@@ -30,6 +30,7 @@ test("a machine can stand still", function(t)
 end)
 
 test("a machine of the test's own ends with the test", function(t)
+    b:shutdown() -- its memory and vCPU go back to the pool of the run
     local c = provium:vm("c", "default"):boot()
     t:log(c:run("uname -r"):assert_ok().stdout)
 end)
