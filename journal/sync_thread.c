@@ -62,11 +62,10 @@ static void *run(void *arg)
 {
 	struct pv_journal *journal = arg;
 	struct pv_sync_thread *sync = journal->sync;
-	const uint64_t one = 1;
 
 	while (next_job(sync)) {
 		sync_once(journal, sync);
-		if (write(sync->done_fd, &one, sizeof(one)) != sizeof(one))
+		if (eventfd_write(sync->done_fd, 1) != 0)
 			PV_BUG("an eventfd cannot be written: %s", strerror(errno));
 	}
 	return NULL;
@@ -161,11 +160,11 @@ enum pv_err pv_journal_sync_begin(struct pv_journal *journal, struct pv_errmsg *
 enum pv_err pv_journal_sync_end(struct pv_journal *journal, struct pv_errmsg *msg)
 {
 	struct pv_sync_thread *sync = journal->sync;
-	uint64_t count;
+	eventfd_t count;
 
 	if (!pv_journal_is_syncing(journal))
 		return PV_OK;
-	while (read(sync->done_fd, &count, sizeof(count)) != sizeof(count)) {
+	while (eventfd_read(sync->done_fd, &count) != 0) {
 		if (errno != EINTR)
 			PV_BUG("an eventfd cannot be read: %s", strerror(errno));
 	}

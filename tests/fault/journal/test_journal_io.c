@@ -87,6 +87,18 @@ static struct {
 
 static const char payload[] = "payload of the blob";
 
+static bool beside; /* the writer: syncs in the journal's thread */
+
+static enum pv_err sync_run(struct pv_journal *journal)
+{
+	enum pv_err err;
+
+	if (!beside)
+		return pv_journal_sync(journal, &msg);
+	err = pv_journal_sync_begin(journal, &msg);
+	return err == PV_OK ? pv_journal_sync_end(journal, &msg) : err;
+}
+
 static enum pv_err write_run(struct pv_journal *journal)
 {
 	struct test_event event;
@@ -101,7 +113,7 @@ static enum pv_err write_run(struct pv_journal *journal)
 	if (err == PV_OK)
 		err = pv_journal_commit(journal, &msg);
 	if (err == PV_OK)
-		err = pv_journal_sync(journal, &msg);
+		err = sync_run(journal);
 	known.committed = pv_journal_committed_seq(journal);
 	return err;
 }
@@ -177,6 +189,13 @@ static void test_io__error_batch(void **state)
 	sweep(*state, PV_DURABILITY_BATCH, EIO, PV_ERR_IO);
 }
 
+static void test_io__error_batch_beside(void **state)
+{
+	beside = true;
+	sweep(*state, PV_DURABILITY_BATCH, EIO, PV_ERR_IO);
+	beside = false;
+}
+
 static void test_io__full_disk_batch(void **state)
 {
 	sweep(*state, PV_DURABILITY_BATCH, ENOSPC, PV_ERR_NOSPACE);
@@ -200,7 +219,7 @@ static void check_synced(const struct place *place, enum pv_durability durabilit
 	OK(pv_journal_append_bytes(journal, "x", 1, NULL, &msg));
 	OK(pv_journal_commit(journal, &msg));
 	if (durability == PV_DURABILITY_BATCH)
-		OK(pv_journal_sync(journal, &msg));
+		OK(sync_run(journal));
 	assert_true(was_synced(place->run, file));
 	assert_true(was_synced(place->run, "blobs/ba"));
 	assert_true(was_synced(place->run, "blobs"));
@@ -212,6 +231,13 @@ static void check_synced(const struct place *place, enum pv_durability durabilit
 static void test_io__sync_reaches_blobs_and_names(void **state)
 {
 	check_synced(*state, PV_DURABILITY_BATCH);
+}
+
+static void test_io__sync_beside_reaches_them_too(void **state)
+{
+	beside = true;
+	check_synced(*state, PV_DURABILITY_BATCH);
+	beside = false;
 }
 
 static void test_io__commit_reaches_blobs_and_names(void **state)
@@ -229,6 +255,8 @@ int main(void)
 		CASE(test_io__error_sync),
 		CASE(test_io__sync_reaches_blobs_and_names),
 		CASE(test_io__commit_reaches_blobs_and_names),
+		CASE(test_io__error_batch_beside),
+		CASE(test_io__sync_beside_reaches_them_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 
+#include "engine/lab/admission.h"
 #include "engine/lab/engine.h"
 #include "fake_driver.h"
 #include "journal/journal.h"
@@ -522,6 +523,226 @@ static void test_excerpt__only_vms_that_are_up(void **state)
 
 #define WITH_ENGINE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* ---- admission ---- */
+
+/* Holds one request until the test answers. */
+struct gate {
+	struct pv_admission_request *request; /* NULL: none */
+	const char *refusal;
+	unsigned withdrawn, given_back;
+};
+
+static enum pv_err gate_ask(void *self, struct pv_admission_request *request, struct pv_errmsg *msg)
+{
+	struct gate *gate = self;
+
+	if (gate->refusal != NULL)
+		return pv_err_set(msg, PV_ERR_BUSY, "%s", gate->refusal);
+	gate->request = request;
+	return PV_OK;
+}
+
+static void gate_withdraw(void *self, struct pv_admission_request *request)
+{
+	struct gate *gate = self;
+
+	assert_ptr_equal(gate->request, request);
+	gate->request = NULL;
+	gate->withdrawn++;
+}
+
+static void gate_give_back(void *self, uint32_t vm)
+{
+	struct gate *gate = self;
+
+	assert_int_not_equal(vm, 0);
+	gate->given_back++;
+}
+
+static void set_gate(struct fixture *f, struct gate *gate)
+{
+	struct pv_admission admission = {
+		.ask = gate_ask, .withdraw = gate_withdraw, .give_back = gate_give_back, .self = gate
+	};
+
+	pv_engine_set_admission(f->engine, &admission);
+}
+
+static void answer(struct fixture *f, struct gate *gate, const char *denied)
+{
+	struct pv_admission_request *request = gate->request;
+
+	gate->request = NULL;
+	pv_engine_admission_answer(f->engine, request, denied);
+}
+
+/* The intent of a boot is proposed when it was admitted, not before. */
+static void test_admission__a_boot_waits_without_an_event(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = { .request = NULL };
+	Pv__VmSpec spec = PV__VM_SPEC__INIT;
+	uint64_t before = pv_journal_last_seq(f->journal);
+
+	set_gate(f, &gate);
+	spec.has_memory_bytes = 1;
+	spec.memory_bytes = 300u << 20;
+	(void)call_boot(f, &spec);
+	turn(f);
+	assert_int_equal(pv_journal_last_seq(f->journal), before);
+	assert_non_null(gate.request);
+	assert_int_equal(gate.request->file, f->file);
+	assert_int_equal(gate.request->vm, f->vm);
+	assert_int_equal(gate.request->amount.memory_bytes, 300u << 20);
+	assert_int_equal(gate.request->amount.cpus, profile.cpus);
+	answer(f, &gate, NULL);
+	assert_int_equal(pv_journal_last_seq(f->journal), before + 1);
+	turn(f);
+	assert_string_equal(pv_buf_str(&f->driver.log), "start 1 boot\n");
+	fake_driver_booted(&f->driver, 1);
+	turn(f);
+	assert_string_equal(pv_buf_str(&f->log), "ended 1 ok\n");
+	assert_int_equal(gate.given_back, 0);
+}
+
+static void test_admission__a_refused_boot_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = { .refusal = "too large" };
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__BootCall boot = PV__BOOT_CALL__INIT;
+	struct pv_errmsg msg = { 0 };
+	uint64_t before = pv_journal_last_seq(f->journal);
+
+	set_gate(f, &gate);
+	started.op_case = PV__CALL_STARTED__OP_BOOT;
+	started.boot = &boot;
+	assert_int_equal(call(f, &started, &msg), PV_ERR_BUSY);
+	assert_string_equal(msg.text, "too large");
+	gate.refusal = NULL;
+	(void)call_boot(f, NULL);
+	assert_int_equal(call(f, &started, &msg), PV_ERR_STATE); /* one a VM */
+	answer(f, &gate, "never");
+	assert_string_equal(pv_buf_str(&f->log), "ended 0 never\n");
+	assert_int_equal(pv_journal_last_seq(f->journal), before);
+}
+
+/* By its handle, while it waits and when it is a call. */
+static void test_admission__a_boot_is_cancelled(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = { .request = NULL };
+	uint64_t handle;
+
+	set_gate(f, &gate);
+	handle = call_boot(f, NULL);
+	pv_engine_cancel(f->engine, handle);
+	assert_int_equal(gate.withdrawn, 1);
+	handle = call_boot(f, NULL);
+	answer(f, &gate, NULL);
+	turn(f);
+	pv_engine_cancel(f->engine, handle);
+	assert_string_equal(pv_buf_str(&f->driver.log), "start 1 boot\ncancel 1\n");
+	fake_driver_error(&f->driver, 1, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "cut");
+	turn(f);
+	assert_string_equal(pv_buf_str(&f->log), "");
+}
+
+/* The VM booted another way while the boot waited: what it was granted goes back. */
+static void test_admission__a_grant_that_came_too_late(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = { .request = NULL };
+
+	set_gate(f, &gate);
+	(void)call_boot(f, NULL);
+	struct pv_admission_request *first = gate.request;
+	gate.request = NULL;
+	uint32_t vm = f->vm;
+	f->vm = declare_vm(f, "b", NULL);
+	(void)call_boot(f, NULL);
+	answer(f, &gate, NULL);
+	pv_buf_clear(&f->log);
+	f->vm = vm;
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__BootCall boot = PV__BOOT_CALL__INIT;
+	struct pv_errmsg msg;
+	event.has_file = 1;
+	event.file = f->file;
+	event.body_case = PV__EVENT__BODY_CALL_STARTED;
+	event.call_started = &started;
+	started.has_vm = 1;
+	started.vm = vm;
+	started.op_case = PV__CALL_STARTED__OP_BOOT;
+	started.boot = &boot;
+	assert_int_equal(pv_engine_propose(f->engine, &event, &msg), PV_OK);
+	gate.request = first;
+	answer(f, &gate, NULL);
+	assert_int_equal(gate.given_back, 1);
+	assert_non_null(strstr(pv_buf_str(&f->log), "ended 0 "));
+}
+
+static void note_claim(void *arg, const char *error)
+{
+	struct fixture *f = arg;
+
+	pv_buf_addf(&f->log, "claim %s\n", error != NULL ? error : "ok");
+}
+
+static enum pv_err claim(struct fixture *f, uint64_t *handle, struct pv_errmsg *msg)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__ClaimAcquired acquired = PV__CLAIM_ACQUIRED__INIT;
+	Pv__Amount amount = PV__AMOUNT__INIT;
+
+	amount.has_cpus = 1;
+	amount.cpus = 3;
+	acquired.amount = &amount;
+	event.has_file = 1;
+	event.file = f->file;
+	event.body_case = PV__EVENT__BODY_CLAIM_ACQUIRED;
+	event.claim_acquired = &acquired;
+	return pv_engine_claim(f->engine, &event, note_claim, f, handle, msg);
+}
+
+static void test_admission__claims(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = { .request = NULL };
+	struct pv_file_view file;
+	struct pv_errmsg msg;
+	uint64_t handle, other;
+
+	set_gate(f, &gate);
+	assert_int_equal(claim(f, &handle, &msg), PV_OK);
+	assert_int_not_equal(handle, 0);
+	assert_int_equal(gate.request->vm, 0);
+	assert_int_equal(gate.request->amount.cpus, 3);
+	assert_int_equal(claim(f, &other, &msg), PV_ERR_EXISTS); /* also while the first waits */
+	assert_non_null(strstr(msg.text, "claim already taken"));
+	answer(f, &gate, "never");
+	assert_string_equal(pv_buf_str(&f->log), "claim never\n");
+	assert_int_equal(claim(f, &handle, &msg), PV_OK);
+	answer(f, &gate, NULL);
+	assert_string_equal(pv_buf_str(&f->log), "claim never\nclaim ok\n");
+	assert_true(pv_state_file(pv_engine_state(f->engine), f->file, &file));
+	assert_true(file.has_claim);
+	assert_int_equal(file.claim.cpus, 3);
+	assert_int_equal(claim(f, &handle, &msg), PV_ERR_EXISTS);
+}
+
+static void test_admission__without_one_a_claim_is_taken_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct pv_errmsg msg;
+	uint64_t handle = 1;
+
+	assert_int_equal(claim(f, &handle, &msg), PV_OK);
+	assert_int_equal(handle, 0);
+	assert_int_equal(claim(f, &handle, &msg), PV_ERR_EXISTS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -535,6 +756,12 @@ int main(void)
 		WITH_ENGINE(test_scope__shuts_down_its_vms_then_closes),
 		WITH_ENGINE(test_turn__requeued_work_waits_for_the_next),
 		WITH_ENGINE(test_excerpt__only_vms_that_are_up),
+		WITH_ENGINE(test_admission__a_boot_waits_without_an_event),
+		WITH_ENGINE(test_admission__a_refused_boot_is_told),
+		WITH_ENGINE(test_admission__a_boot_is_cancelled),
+		WITH_ENGINE(test_admission__a_grant_that_came_too_late),
+		WITH_ENGINE(test_admission__claims),
+		WITH_ENGINE(test_admission__without_one_a_claim_is_taken_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,9 @@ struct flags {
 	struct pv_option_u64 seed;
 	struct pv_option_maybe journal;
 	unsigned jobs;
-	uint64_t timeout_ns;
+	uint64_t timeout_ns, mem_bytes;
+	unsigned percent;
+	double factor;
 };
 
 static const char *const colors[] = { "auto", "always", "never", NULL };
@@ -46,6 +48,9 @@ static const struct pv_option table[] = {
 	  .kind = PV_OPTION_DURATION,
 	  .offset = offsetof(struct flags, timeout_ns),
 	  .argument = "DUR" },
+	{ .name = "mem", .kind = PV_OPTION_SIZE, .offset = offsetof(struct flags, mem_bytes), .argument = "SIZE" },
+	{ .name = "psi", .kind = PV_OPTION_PERCENT, .offset = offsetof(struct flags, percent), .argument = "PCT" },
+	{ .name = "over", .kind = PV_OPTION_FACTOR, .offset = offsetof(struct flags, factor), .argument = "F" },
 	{ .name = "no-ksm", .kind = PV_OPTION_NOTHING },
 	PV_OPTION_NOT_YET("watch"),
 	{ .name = NULL },
@@ -81,7 +86,8 @@ static void test_options__every_kind(void **state)
 	struct parsed *p = PARSE((char *)"a", (char *)"--fast", (char *)"-v", (char *)"-o", (char *)"x",
 	                         (char *)"--tag=one", (char *)"--tag", (char *)"two", (char *)"b", (char *)"--color",
 	                         (char *)"never", (char *)"--seed=18446744073709551615", (char *)"--jobs", (char *)"3",
-	                         (char *)"--timeout", (char *)"1.5", (char *)"--no-ksm");
+	                         (char *)"--timeout", (char *)"1.5", (char *)"--no-ksm", (char *)"--mem=2g",
+	                         (char *)"--psi=100", (char *)"--over", (char *)"1.5");
 
 	(void)state;
 	assert_string_equal(p->msg.text, "");
@@ -97,6 +103,9 @@ static void test_options__every_kind(void **state)
 	assert_true(p->flags.seed.value == UINT64_MAX);
 	assert_int_equal(p->flags.jobs, 3);
 	assert_true(p->flags.timeout_ns == 1500000000u);
+	assert_true(p->flags.mem_bytes == UINT64_C(2) << 30);
+	assert_int_equal(p->flags.percent, 100);
+	assert_true(p->flags.factor > 1.49 && p->flags.factor < 1.51);
 	assert_int_equal(p->rest.n, 2);
 	assert_string_equal(p->rest.items[0], "a");
 	assert_string_equal(p->rest.items[1], "b");
@@ -156,6 +165,11 @@ static void test_options__errors(void **state)
 	expect_error(PARSE((char *)"--seed=-1"), "--seed -1: must be a number from 0 to 18446744073709551615");
 	expect_error(PARSE((char *)"--seed=18446744073709551616"),
 	             "--seed 18446744073709551616: must be a number from 0 to 18446744073709551615");
+	expect_error(PARSE((char *)"--mem=0"), "--mem 0: must be above 0");
+	expect_error(PARSE((char *)"--psi=101"), "--psi 101: must be a number from 0 to 100");
+	expect_error(PARSE((char *)"--over=1.2.3"), "--over 1.2.3: must be a number above 0, such as 1.5");
+	expect_error(PARSE((char *)"--over=0"), "--over 0: must be a number above 0, such as 1.5");
+	expect_error(PARSE((char *)"--over=-1"), "--over -1: must be a number above 0, such as 1.5");
 	expect_error(PARSE((char *)"--watch"), "this version has no --watch yet");
 	expect_error(PARSE((char *)"--watch=1"), "this version has no --watch yet");
 }

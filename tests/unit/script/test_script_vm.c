@@ -389,6 +389,32 @@ static void test_scope__of_a_test(void **state)
 	fixture_destroy(f);
 }
 
+/* ---- claims ---- */
+
+static void test_claim__one_a_file_in_any_lab(void **state)
+{
+	(void)state;
+	expect_pass("provium:claim({memory = '256M', cpus = 2})\n"
+	            "local e = tostring(t:assert_raises(function() provium:lab('x'):claim({}) end))\n"
+	            "t:assert_contains(e, 'x.test.lua:2: lab:claim: claim already taken')");
+	expect_pass("provium:claim({})");
+	expect_pass("provium:claim({memory = 1024, cpus = 2.0})");
+}
+
+static void test_claim__checks_its_table(void **state)
+{
+	(void)state;
+	expect_body("provium:claim()", FAILED, "lab:claim");
+	expect_body("provium:claim({disk = 1})", FAILED, "disk");
+	expect_body("provium:claim({cpus = -1})", FAILED, "lab:claim: cpus: a number from 0 is needed, got -1");
+	expect_body("provium:claim({cpus = 1.5})", FAILED, "lab:claim: cpus");
+	expect_body("provium:claim({memory = '5x'})", FAILED, "bad size \"5x\"");
+	expect_body("provium:claim({memory = -5})", FAILED, "lab:claim: memory");
+	expect_body("provium:claim({}, 1)", FAILED, "lab:claim");
+	/* what was refused took nothing */
+	expect_pass("pcall(provium.claim, provium, {cpus = -1}) provium:claim({cpus = 1})");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +436,8 @@ int main(void)
 		cmocka_unit_test(test_lab__fields),
 		cmocka_unit_test(test_lab__batch),
 		cmocka_unit_test(test_scope__of_a_test),
+		cmocka_unit_test(test_claim__one_a_file_in_any_lab),
+		cmocka_unit_test(test_claim__checks_its_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
