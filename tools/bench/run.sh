@@ -6,6 +6,8 @@ printf '\njournal, on the disk of /var/tmp\n'
 "$bin/bench_journal" || status=1
 printf '\nfold\n'
 "$bin/bench_core" || status=1
+printf '\nlab graph, through Lua\n'
+"$bin/bench_graph" || status=1
 printf '\nguests, the default guest under TCG\n'
 "$bin/bench_vm" "$bin" || status=1
 exit $status
