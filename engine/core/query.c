@@ -3,6 +3,11 @@
 
 #include "engine/core/state_internal.h"
 
+bool pv_state_has_lab(const struct pv_state *state, uint32_t id)
+{
+	return pv_lab_find(state, id) != NULL;
+}
+
 bool pv_state_lab(const struct pv_state *state, uint32_t id, struct pv_lab_view *out)
 {
 	struct pv_lab *lab = pv_lab_find(state, id);

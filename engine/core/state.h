@@ -113,6 +113,8 @@ struct pv_barrier_view {
 	uint32_t n;     /* arrived */
 };
 
+/* Is the lab open? Costs the same however much it holds; pv_state_lab() makes lists. */
+bool pv_state_has_lab(const struct pv_state *state, uint32_t id);
 bool pv_state_lab(const struct pv_state *state, uint32_t id, struct pv_lab_view *out);
 bool pv_state_vm(const struct pv_state *state, uint32_t id, struct pv_vm_view *out);
 bool pv_state_bridge(const struct pv_state *state, uint32_t id, struct pv_bridge_view *out);

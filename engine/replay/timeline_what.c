@@ -69,6 +69,15 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 	case PV__EVENT__BODY_TASK_ENDED:
 		pv_buf_addf(out, "task %u", event->task_ended->id);
 		break;
+	case PV__EVENT__BODY_BARRIER_ARRIVED:
+		pv_buf_addf(out, "task %u", event->barrier_arrived->task);
+		break;
+	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
+		pv_buf_addf(out, "task %u", event->barrier_withdrawn->task);
+		break;
+	case PV__EVENT__BODY_BARRIER_OPENED:
+		lab_object(before, event->barrier_opened->lab, out);
+		break;
 	default:
 		break;
 	}

@@ -95,6 +95,15 @@ uint32_t pv_check_lab(lua_State *L, int idx, const char *what, struct pv_lab_vie
 	return id;
 }
 
+uint32_t pv_check_lab_id(lua_State *L, int idx, const char *what)
+{
+	uint32_t id = id_of(L, check_handle(L, idx, what, PV_LAB_TYPE));
+
+	if (!pv_state_has_lab(pv_engine_state(pv_script_of(L)->engine), id))
+		raise_gone(L, idx, what, "lab");
+	return id;
+}
+
 uint32_t pv_check_vm(lua_State *L, int idx, const char *what, struct pv_vm_view *view)
 {
 	uint32_t id = check_handle(L, idx, what, PV_VM_TYPE)->id;

@@ -25,6 +25,8 @@ void pv_push_handle_name(lua_State *L, int idx);
 
 /* The lab, VM or bridge at `idx`, which a method named `what` was called on. They raise if it is none, or gone with its scope. */
 uint32_t pv_check_lab(lua_State *L, int idx, const char *what, struct pv_lab_view *view);
+/* The same without a view, in a time that does not grow with the lab. */
+uint32_t pv_check_lab_id(lua_State *L, int idx, const char *what);
 uint32_t pv_check_vm(lua_State *L, int idx, const char *what, struct pv_vm_view *view);
 
 /* The id at `idx` and its kind; 0 if it is no handle. */

@@ -274,12 +274,11 @@ static uint64_t check_timeout(lua_State *L)
 
 static void check_arguments(lua_State *L, struct arrival *arrival)
 {
-	struct pv_lab_view lab;
 	lua_Integer count;
 
 	arrival->body = (Pv__BarrierArrived)PV__BARRIER_ARRIVED__INIT;
 	arrival->body.has_lab = 1;
-	arrival->body.lab = pv_check_lab(L, 1, "lab:barrier", &lab);
+	arrival->body.lab = pv_check_lab_id(L, 1, "lab:barrier");
 	pv_arg_end(L, 4, "lab:barrier");
 	lua_settop(L, 4);
 	arrival->body.name = check_name(L);

@@ -12,13 +12,12 @@
 
 static int lab_depends_on_file(lua_State *L)
 {
-	struct pv_lab_view lab;
 	struct pv_site site = { .source = "?", .line = 0 };
 	const char *given, *path;
 	struct stat st;
 
 	pv_task_current(L, "lab:depends_on_file");
-	pv_check_lab(L, 1, "lab:depends_on_file", &lab);
+	pv_check_lab_id(L, 1, "lab:depends_on_file");
 	given = pv_arg_text(L, 2, "lab:depends_on_file: path");
 	if (*given == '\0')
 		pv_raise(L, "lab:depends_on_file: path: must not be empty");

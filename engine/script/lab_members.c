@@ -45,14 +45,13 @@ static int lab_include(lua_State *L)
 {
 	Pv__MembersIncluded included = PV__MEMBERS_INCLUDED__INIT;
 	struct pv_proposal proposal;
-	struct pv_lab_view lab;
 	Pv__Member *members;
 	bool array = lua_istable(L, 2);
 	size_t n = array ? check_array(L, 2) : 1;
 
 	pv_task_current(L, "lab:include");
 	included.has_lab = 1;
-	included.lab = pv_check_lab(L, 1, "lab:include", &lab);
+	included.lab = pv_check_lab_id(L, 1, "lab:include");
 	pv_arg_end(L, 2, "lab:include");
 	lua_settop(L, 2);
 	if (n == 0)
@@ -98,11 +97,10 @@ static int lab_remove(lua_State *L)
 	Pv__MemberRemoved removed = PV__MEMBER_REMOVED__INIT;
 	Pv__Member member = PV__MEMBER__INIT;
 	struct pv_proposal proposal;
-	struct pv_lab_view lab;
 
 	pv_task_current(L, "lab:remove");
 	removed.has_lab = 1;
-	removed.lab = pv_check_lab(L, 1, "lab:remove", &lab);
+	removed.lab = pv_check_lab_id(L, 1, "lab:remove");
 	pv_arg_end(L, 2, "lab:remove");
 	if (lua_type(L, 2) == LUA_TSTRING) {
 		member.id = find_by_name(L, removed.lab, pv_arg_text(L, 2, "lab:remove"), &member.kind);

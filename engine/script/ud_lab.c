@@ -30,11 +30,10 @@ static int lab_vm(lua_State *L)
 	struct pv_script *script = pv_script_of(L);
 	Pv__VmDeclared declared = PV__VM_DECLARED__INIT;
 	struct pv_proposal proposal;
-	struct pv_lab_view lab;
 
 	pv_task_current(L, "lab:vm");
 	declared.has_lab = 1;
-	declared.lab = pv_check_lab(L, 1, "lab:vm", &lab);
+	declared.lab = pv_check_lab_id(L, 1, "lab:vm");
 	declared.name = (char *)pv_arg_text(L, 2, "lab:vm: name");
 	pv_arg_end(L, 4, "lab:vm");
 	lua_settop(L, 4);
@@ -57,12 +56,11 @@ static int lab_bridge(lua_State *L)
 	struct pv_script *script = pv_script_of(L);
 	Pv__BridgeDeclared declared = PV__BRIDGE_DECLARED__INIT;
 	struct pv_proposal proposal;
-	struct pv_lab_view lab;
 	uint32_t id;
 
 	pv_task_current(L, "lab:bridge");
 	declared.has_lab = 1;
-	declared.lab = pv_check_lab(L, 1, "lab:bridge", &lab);
+	declared.lab = pv_check_lab_id(L, 1, "lab:bridge");
 	declared.name = (char *)pv_arg_text(L, 2, "lab:bridge: name");
 	pv_arg_end(L, 3, "lab:bridge");
 	lua_settop(L, 3);
@@ -87,13 +85,12 @@ static int lab_lab(lua_State *L)
 	Pv__LabCreated created = PV__LAB_CREATED__INIT;
 	struct pv_proposal proposal;
 	struct pv_errmsg msg;
-	struct pv_lab_view lab;
 	const char *given;
 	enum pv_err err;
 
 	pv_task_current(L, "lab:lab");
 	created.has_parent = 1;
-	created.parent = pv_check_lab(L, 1, "lab:lab", &lab);
+	created.parent = pv_check_lab_id(L, 1, "lab:lab");
 	given = pv_arg_text_or(L, 2, "lab:lab: name", NULL);
 	pv_arg_end(L, 2, "lab:lab");
 	created.has_kind = 1;
@@ -160,7 +157,6 @@ static int lab_index(lua_State *L)
 {
 	static const Pv__MemberKind kinds[] = { PV__MEMBER_KIND__MEMBER_KIND_VM, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE,
 		                                PV__MEMBER_KIND__MEMBER_KIND_LAB };
-	struct pv_lab_view lab;
 	const char *key;
 	uint32_t lab_id;
 
@@ -172,7 +168,7 @@ static int lab_index(lua_State *L)
 	key = lua_tostring(L, 2);
 	if (push_field(L, key))
 		return 1;
-	lab_id = pv_check_lab(L, 1, key, &lab);
+	lab_id = pv_check_lab_id(L, 1, key);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		uint32_t id = pv_state_find(pv_engine_state(pv_script_of(L)->engine), lab_id, kinds[i], key);
 

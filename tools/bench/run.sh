@@ -8,6 +8,8 @@ printf '\nfold\n'
 "$bin/bench_core" || status=1
 printf '\ntest files, one after the other, a journal on the disk of /var/tmp\n'
 "$bin/bench_files" "$bin" || status=1
+printf '\nlab graph, through Lua\n'
+"$bin/bench_graph" || status=1
 printf '\nguests, the default guest under TCG\n'
 "$bin/bench_vm" "$bin" || status=1
 exit $status

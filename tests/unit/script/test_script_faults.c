@@ -22,6 +22,8 @@ static const char source[] =
     "local task = co.spawn(function(...) return vm:run(...).stdout end, 'x') task:join('5s')\n"
     "co.wrap(function() coroutine.wrap(function() vm:run('y') coroutine.yield(1) end)() end)()\n"
     "string.gsub('ab', '.', function(c) vm:run(c) end)\n"
+    "local c = coroutine.wrap(function() provium:barrier('x', 2, 0.2) vm:run('y') return 1 end) c()\n"
+    "provium:barrier('x', 2, 0.2) c() pcall(provium.barrier, provium, 'y', 2, 0) provium:depends_on_file('/etc/passwd')\n"
     "json.decode(json.encode{a={1, 2}, b='c', [3]=1.5})\n"
     "wait_until(function() return vm:state() == 'booted' end)\n"
     "assert(#provium:members() == 3 and provium.a == vm and tostring(vm) == 'VM a')\n"

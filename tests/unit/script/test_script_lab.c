@@ -17,14 +17,20 @@ static void test_depends__warns_of_a_missing_file_and_goes_on(void **state)
 {
 	struct fixture *f = fixture_create("local r = table.pack(provium:depends_on_file('no-such-file'))\n"
 	                                   "assert(r.n == 0) provium:lab('l'):depends_on_file('/no/such/file')\n"
-	                                   "provium:depends_on_file('/etc/passwd') provium:depends_on_file('.')\n");
+	                                   "provium:depends_on_file('/etc/passwd') provium:depends_on_file('.')\n"
+	                                   "load([[provium:depends_on_file('../none')]], '@/usr/share/helper.lua')()\n"
+	                                   "load([[provium:depends_on_file('nor-this')]])()\n");
 
 	(void)state;
 	fixture_run_chunk(f);
 	/* The script lies in /tmp. */
-	assert_string_equal(pv_buf_str(&f->notices),
-	                    "x.test.lua:1: lab:depends_on_file: /tmp/no-such-file: No such file or directory\n"
-	                    "x.test.lua:2: lab:depends_on_file: /no/such/file: No such file or directory\n");
+	assert_string_equal(
+	    pv_buf_str(&f->notices),
+	    "x.test.lua:1: lab:depends_on_file: /tmp/no-such-file: No such file or directory\n"
+	    "x.test.lua:2: lab:depends_on_file: /no/such/file: No such file or directory\n"
+	    /* Relative to the helper that holds the call; a text without a file is the script's. */
+	    "/usr/share/helper.lua:1: lab:depends_on_file: /usr/share/../none: No such file or directory\n"
+	    "[string]:1: lab:depends_on_file: /tmp/nor-this: No such file or directory\n");
 	fixture_destroy(f);
 }
 
