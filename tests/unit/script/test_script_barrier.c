@@ -106,7 +106,8 @@ static void test_barrier__expires(void **state)
 		"t:assert(coroutine.resume(c)) local ok, e = coroutine.resume(c) t:assert(not ok)\n"
 		"t:assert_contains(e, 'x.test.lua:1: lab:barrier: \"x\": only 1 of 2 had arrived within 0.02s')\n"
 		"t:assert_eq(coroutine.status(c), 'dead')",
-		"local c = coroutine.wrap(function() local ok, e = pcall(provium.barrier, provium, 'x', 2, 0.01) return ok, e end)\n"
+		"local c = coroutine.wrap(function()\n"
+		"  local ok, e = pcall(provium.barrier, provium, 'x', 2, 0.01) return ok, e end)\n"
 		"c() local ok, e = c() t:assert_eq(ok, false) t:assert_contains(e, '1 of 2')",
 	};
 
