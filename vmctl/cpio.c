@@ -44,7 +44,7 @@ static void add_content(struct pv_cpio *cpio, const void *data, size_t len)
 
 static bool dir_seen(const struct pv_cpio *cpio, const char *path, size_t len)
 {
-	const char *at = (const char *)cpio->seen.data;
+	const char *at = pv_buf_str(&cpio->seen);
 	const char *end = at + cpio->seen.len;
 
 	while (at < end) {

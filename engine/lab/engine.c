@@ -184,9 +184,8 @@ void pv_engine_undefer(struct pv_engine *engine, struct pv_deferred *deferred)
 
 /* Runs what was queued before this turn; what that queues again belongs to a later one. Turns may nest: the inner one then runs
  * what the outer one has left. */
-static void run_deferred(struct pv_engine *engine)
+static void run_deferred(struct pv_engine *engine, uint64_t turn)
 {
-	uint64_t turn = ++engine->turn;
 	struct pv_deferred *first;
 
 	while ((first = TAILQ_FIRST(&engine->deferred)) != NULL && first->turn < turn) {
@@ -221,14 +220,16 @@ void pv_engine_wake(struct pv_engine *engine)
 void pv_engine_turn(struct pv_engine *engine)
 {
 	int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
+	uint64_t turn = ++engine->turn;
 
-	run_deferred(engine);
+	run_deferred(engine, turn);
 	commit(engine);
 	if (!engine->has_failed) {
 		pv_engine_settle_outcomes(engine);
 		pv_engine_start_intents(engine);
 	}
-	if (engine->awake || engine->has_failed || !TAILQ_EMPTY(&engine->deferred))
+	/* Turns that were nested in this one may have brought what its caller waits for: it looks before it waits. */
+	if (engine->awake || engine->has_failed || engine->turn != turn || !TAILQ_EMPTY(&engine->deferred))
 		flags |= EVLOOP_NONBLOCK;
 	engine->awake = false;
 	event_base_loop(engine->config.base, flags);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
@@ -508,6 +509,26 @@ static void test_turn__requeued_work_waits_for_the_next(void **state)
 	assert_int_equal(n, 3);
 }
 
+static void nest(void *arg)
+{
+	struct fixture *f = arg;
+
+	turn(f);
+}
+
+/* What the caller of a turn waits for may come in a turn that was nested in it. Then there is nothing left in the world to wake the outer
+ * one, and it must come back all the same. */
+static void test_turn__does_not_wait_after_a_nested_one(void **state)
+{
+	struct fixture *f = *state;
+	struct pv_deferred nested = { .run = nest, .arg = f };
+
+	pv_engine_defer(f->engine, &nested);
+	alarm(20); /* a failure would wait for ever */
+	pv_engine_turn(f->engine);
+	alarm(0);
+}
+
 static void test_excerpt__only_vms_that_are_up(void **state)
 {
 	struct fixture *f = *state;
@@ -755,6 +776,7 @@ int main(void)
 		WITH_ENGINE(test_seal__large_results_become_blobs),
 		WITH_ENGINE(test_scope__shuts_down_its_vms_then_closes),
 		WITH_ENGINE(test_turn__requeued_work_waits_for_the_next),
+		WITH_ENGINE(test_turn__does_not_wait_after_a_nested_one),
 		WITH_ENGINE(test_excerpt__only_vms_that_are_up),
 		WITH_ENGINE(test_admission__a_boot_waits_without_an_event),
 		WITH_ENGINE(test_admission__a_refused_boot_is_told),
