@@ -319,7 +319,9 @@ void pv_worker_release(struct server *server, struct call *call, struct object *
 		worker_free(worker);
 		pv_server_done(server, call);
 	} else if (worker->closing) {
-		pv_server_done(server, call); /* someone waits for its end already */
+		/* The one who waits already may be a host that is gone. */
+		pv_server_done(server, worker->release);
+		worker->release = call;
 	} else {
 		worker->closing = true;
 		worker->release = call;

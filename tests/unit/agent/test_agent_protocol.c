@@ -546,6 +546,35 @@ static void test_poll__dropped_by_hello(void **state)
 	}
 }
 
+/* Files are read in the context of the worker, and the answer is kept by the agent. */
+static void test_worker__reads_files(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__ReadFile read = PVA__READ_FILE__INIT;
+	char path[] = "/proc/self/stat", text[32] = "";
+	Pva__ToHost *answer;
+	int pid;
+
+	greet(r);
+	start_worker(r, 3, 0);
+	pid = expect(r, 3, PVA__TO_HOST__BODY_SPAWNED)->spawned->pid;
+	read.has_path = read.has_max = 1;
+	read.path = (ProtobufCBinaryData){ strlen(path), (uint8_t *)path };
+	read.max = 1000;
+	message.has_worker = 1;
+	message.worker = 3;
+	message.body_case = PVA__TO_GUEST__BODY_READ_FILE;
+	message.read_file = &read;
+	for (int i = 0; i < 2; i++) {
+		send_body(r, 4, &message);
+		answer = expect(r, 4, PVA__TO_HOST__BODY_DATA);
+		assert_true(answer->data->data.len > sizeof(text));
+		memcpy(text, answer->data->data.data, sizeof(text) - 1);
+		assert_int_equal(atoi(text), pid);
+	}
+}
+
 static void test_bad__order_of_objects(void **state)
 {
 	struct raw *r = *state;
@@ -623,6 +652,7 @@ int main(void)
 		CASE(test_bad__exec_without_arguments),
 		CASE(test_poll__cancel),
 		CASE(test_poll__dropped_by_hello),
+		CASE(test_worker__reads_files),
 		CASE(test_bad__order_of_objects),
 	};
 
