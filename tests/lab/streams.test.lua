@@ -1,0 +1,77 @@
+-- Streams: tails of files, output of processes, the console.
+local vm = provium:vm("a", "default"):boot()
+
+test("a tail follows a file", function(t)
+  vm:write_file("/tmp/log", "old\n")
+  local s = vm:tail_file("/tmp/log")
+  vm:run("echo new >> /tmp/log"):assert_ok()
+  t:assert_eq(s:read_until("\n"), "new\n")
+  t:assert_eq(s:next(0.2), nil)
+  t:assert(not s:eof())
+  t:assert_eq(s:creation_site().line, 6)
+  s:close()
+  t:assert(s:eof())
+  t:assert_eq(s:next(), nil)
+end)
+
+test("where a tail starts", function(t)
+  vm:write_file("/tmp/log", "0123456789")
+  t:assert_eq(vm:tail_file("/tmp/log", { start = "beginning" }):next(), "0123456789")
+  t:assert_eq(vm:tail_file("/tmp/log", { start = 7 }):next(), "789")
+  t:assert_eq(vm:tail_file("/tmp/log", { start = -2.9 }):next(), "89")
+  t:assert_eq(vm:tail_file("/tmp/log", { start = -99 }):next(), "0123456789")
+  t:assert_contains(t:assert_raises(function() vm:tail_file("/no/such") end), "ENOENT")
+end)
+
+test("bytes behind a match and behind a time limit stay", function(t)
+  local p = vm:run_async("printf 'one two three'; sleep 1000")
+  local s = p:stdout_stream()
+  t:assert_eq(s:read_until("one "), "one ")
+  t:assert_contains(t:assert_raises(function() s:expect("four", 0.3) end), "expect timed out waiting for `four`")
+  t:assert_eq(s:read_until("three"), "two three")
+end)
+
+test("a stream of a process ends with it", function(t)
+  local p = vm:run_async("echo a; echo b >&2")
+  local out, err = p:stdout_stream(), p:stderr_stream()
+  t:assert_eq(table.concat(out:drain(5)), "a\n")
+  t:assert(out:eof())
+  t:assert_eq(err:read_until("\n"), "b\n")
+  t:assert_contains(t:assert_raises(function() err:read_until("x") end), "stream EOF")
+  t:assert_eq(p:wait(10).stdout, "a\n")
+end)
+
+test("much output comes whole", function(t)
+  local p = vm:run_async("head -c 1000000 /dev/zero; echo end")
+  local s, n = p:stdout_stream(), 0
+  while true do
+    local chunk = s:next()
+    if not chunk then break end
+    n = n + #chunk
+  end
+  t:assert_eq(n, 1000004)
+end)
+
+test("the console is heard", function(t)
+  local c = vm:console()
+  t:assert(#c:read_log() > 0)
+  vm:run("echo hello-console > /dev/console"):assert_ok()
+  t:assert_eq(c:expect("hello-console", 10), "hello-console")
+  local s = c:read()
+  s:expect("hello-console")
+  s:close()
+  vm:run("echo again > /dev/console"):assert_ok()
+  s = c:read()
+  s:expect("again")
+end)
+
+test("a console stream ends with the VM", function(t)
+  local other = provium:vm("other", "default"):boot()
+  local s = other:console():read()
+  while s:next(0.2) do end
+  t:assert(not s:eof())
+  local reader = co.spawn(function() return s:next(20) end)
+  other:shutdown()
+  t:assert_eq(reader:join(), nil)
+  t:assert(s:eof())
+end)
