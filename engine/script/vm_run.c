@@ -156,7 +156,7 @@ static void read_env_entry(lua_State *L, const struct pv_run_words *w, struct en
 		pv_raise(L, "%s: env: a name is a %s", w->what, luaL_typename(L, -2));
 	name = pv_arg_text(L, lua_gettop(L) - 1, w->env);
 	if (*name == '\0' || strchr(name, '=') != NULL)
-		pv_raise(L, "%s: env: \", w->what%s\" is no name of a variable", name);
+		pv_raise(L, "%s: env: \"%s\" is no name of a variable", w->what, name);
 	lua_pushfstring(L, "%s: env: %s", w->what, name);
 	pv__env_entry__init(&env->entry);
 	pv__payload__init(&env->value);
