@@ -112,7 +112,9 @@ void qemu_console_poll(struct qemu_vm *vm)
 
 static void timed_out(struct qemu_call *call)
 {
-	report(call, &(struct pv_buf){ 0 }, false, true);
+	look(call);
+	if (!call->reported)
+		report(call, &(struct pv_buf){ 0 }, false, true);
 }
 
 static void read_now(void *arg)

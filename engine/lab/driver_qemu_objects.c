@@ -10,6 +10,7 @@
 
 #define TERM_MS 2000u /* between SIGTERM and SIGKILL */
 #define KILL_MS 10000u
+#define READ_MS 50u /* the least time of a read: one round trip, so that a limit of 0 still gives what is there */
 
 #define PROCESS PV__OBJECT_KIND__OBJECT_KIND_PROCESS
 #define STREAM  PV__OBJECT_KIND__OBJECT_KIND_STREAM
@@ -552,7 +553,7 @@ static void read_stream(struct qemu_call *call, const Pv__ReadStreamCall *read)
 		return;
 	call->op =
 	    pv_guest_read(agent_of(call->vm), stream->agent_id, stream->fd, read->offset, read->max, read_done, call);
-	qemu_call_timer(call, read->timeout_ms, read_late);
+	qemu_call_timer(call, read->timeout_ms > READ_MS ? read->timeout_ms : READ_MS, read_late);
 }
 
 void qemu_stream_close(struct qemu_vm *vm, uint64_t id)
