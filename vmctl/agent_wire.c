@@ -154,6 +154,8 @@ static void deliver(struct pv_agent *agent, struct request *request, const Pva__
 	case PVA__TO_HOST__BODY_EXEC:
 	case PVA__TO_HOST__BODY_DATA:
 	case PVA__TO_HOST__BODY_DONE:
+	case PVA__TO_HOST__BODY_SPAWNED:
+	case PVA__TO_HOST__BODY_TAKEN:
 		cb(arg, PV_OK, message, 0, &msg);
 		break;
 	case PVA__TO_HOST__BODY_ERROR:

@@ -59,7 +59,7 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 		err = check_task(state, event, (*vm)->res.file, msg);
 	if (err == PV_OK && !pv_vm_may_start((*vm)->state, (*vm)->in_flight, op))
 		err = refuse_start(*vm, op, msg);
-	return err;
+	return err == PV_OK ? pv_objects_check_call(*vm, body, msg) : err;
 }
 
 static enum pv_err decide_started(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
@@ -93,7 +93,8 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	                       .op = body->op_case,
 	                   });
 	state->next_call++;
-	if (pv_vm_op_of(body) != PV_VM_OP_GUEST) {
+	pv_objects_call_started(vm, event);
+	if (pv_vm_op_of(body) != PV_VM_OP_GUEST && pv_vm_op_of(body) != PV_VM_OP_HOST) {
 		vm->in_flight = pv_vm_op_of(body);
 		vm->lifecycle_call = body->id;
 	}
@@ -111,9 +112,23 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 	case PV__CALL_STARTED__OP_BOOT:
 		return outcome == PV__CALL_ENDED__OUTCOME_BOOT;
 	case PV__CALL_STARTED__OP_RUN:
+	case PV__CALL_STARTED__OP_WAIT:
+	case PV__CALL_STARTED__OP_WORKER_RUN:
 		return outcome == PV__CALL_ENDED__OUTCOME_RUN;
 	case PV__CALL_STARTED__OP_READ_FILE:
 		return outcome == PV__CALL_ENDED__OUTCOME_DATA;
+	case PV__CALL_STARTED__OP_SPAWN:
+	case PV__CALL_STARTED__OP_OPEN_STREAM:
+	case PV__CALL_STARTED__OP_OPEN_CONSOLE:
+	case PV__CALL_STARTED__OP_SPAWN_WORKER:
+		return outcome == PV__CALL_ENDED__OUTCOME_SPAWNED;
+	case PV__CALL_STARTED__OP_READ_STREAM:
+	case PV__CALL_STARTED__OP_READ_CONSOLE:
+		return outcome == PV__CALL_ENDED__OUTCOME_STREAM_DATA;
+	case PV__CALL_STARTED__OP_PROCESS_STATUS:
+		return outcome == PV__CALL_ENDED__OUTCOME_PROCESS_STATUS;
+	case PV__CALL_STARTED__OP_STDIN_WRITE:
+		return outcome == PV__CALL_ENDED__OUTCOME_COUNT;
 	default:
 		return outcome == PV__CALL_ENDED__OUTCOME_DONE;
 	}
@@ -179,7 +194,8 @@ static void move_vm(struct pv_vm *vm, const struct pv_call *call, const Pv__Even
 	Pv__VmState next = pv_vm_after(vm->state, op, outcome);
 	bool in_flight = vm->lifecycle_call == call->id;
 
-	if (!in_flight && call->life != vm->life)
+	pv_objects_call_ended(vm, call, outcome == PV_VM_OUTCOME_OK);
+	if ((!in_flight && call->life != vm->life) || op == PV_VM_OP_HOST)
 		return;
 	if (in_flight) {
 		vm->in_flight = PV_VM_OP_NONE;
@@ -195,6 +211,8 @@ static void move_vm(struct pv_vm *vm, const struct pv_call *call, const Pv__Even
 		pv_vm_end_life(vm, next, vm->dead_reason);
 	else
 		vm->state = next;
+	if (op == PV_VM_OP_RESET && outcome == PV_VM_OUTCOME_OK)
+		pv_objects_end(vm, false);
 }
 
 static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)

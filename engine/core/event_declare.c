@@ -96,6 +96,7 @@ static enum pv_err apply_vm(struct pv_state *state, const Pv__Event *event, stru
 	if (err != PV_OK)
 		return err;
 	vm = PV_NEW(struct pv_vm);
+	TAILQ_INIT(&vm->objects);
 	vm->profile = pv_state_profile(state, body->profile);
 	vm->spec = pv_vm_spec_copy(body->spec);
 	vm->state = PV__VM_STATE__VM_STATE_CREATED;

@@ -46,8 +46,12 @@ static enum pv_err apply(struct pv_state *state, const Pv__Event *event, struct 
 	enum pv_err err = check(state, event, &vm, msg);
 	const char *reason;
 
-	if (err != PV_OK || body->change == PV__VM_CHANGE__VM_CHANGE_REBOOTED)
+	if (err != PV_OK)
 		return err;
+	if (body->change == PV__VM_CHANGE__VM_CHANGE_REBOOTED) {
+		pv_objects_end(vm, false);
+		return PV_OK;
+	}
 	/* A call that ended with the VM may have told why before; a reason given here is the better one. */
 	reason = body->reason;
 	if (reason == NULL || reason[0] == '\0')

@@ -103,6 +103,33 @@ static enum pv_err set_parents(struct pv_state *state, const Pv__LabState *in, s
 	return PV_OK;
 }
 
+static enum pv_err load_objects(struct pv_vm *vm, const Pv__VmNode *node, struct pv_errmsg *msg)
+{
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < node->n_objects; i++) {
+		const Pv__ObjectState *in = node->objects[i];
+		struct pv_object object = {
+			.id = in->id,
+			.kind = in->kind,
+			.stream_kind = in->stream_kind,
+			.detail = in->detail != NULL ? pv_xstrdup(in->detail) : NULL,
+			.owner = in->owner,
+			.open = in->open,
+		};
+
+		if (in->site != NULL && in->site->source != NULL) {
+			object.source = pv_xstrdup(in->site->source);
+			object.line = in->site->line;
+		}
+		pv_object_add(vm, &object);
+		if (in->id <= last)
+			BREACH("the object %llu of VM %u stands out of order", (unsigned long long)in->id, node->id);
+		last = in->id;
+	}
+	return PV_OK;
+}
+
 static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint32_t *last, struct pv_errmsg *msg)
 {
 	enum pv_err err =
@@ -116,6 +143,7 @@ static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint3
 	if (home == NULL || profile == NULL)
 		BREACH("VM %u has no home or no known profile", node->id);
 	vm = PV_NEW(struct pv_vm);
+	TAILQ_INIT(&vm->objects);
 	pv_resource_add(state, &vm->res, PV__MEMBER_KIND__MEMBER_KIND_VM, node->id, node->file, node->name, home);
 	vm->profile = profile;
 	vm->spec = pv_vm_spec_copy(node->spec);
@@ -125,7 +153,7 @@ static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint3
 	vm->boots = node->boots;
 	vm->booted_mono_ns = node->booted_mono_ns;
 	vm->life = node->life;
-	return PV_OK;
+	return load_objects(vm, node, msg);
 }
 
 static enum pv_err load_bridge(struct pv_state *state, const Pv__BridgeNode *node, uint32_t *last,

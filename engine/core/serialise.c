@@ -60,6 +60,46 @@ static uint32_t *holders_of(const struct pv_resource *resource, size_t *n)
 	return ids;
 }
 
+static void put_object(Pv__ObjectState *node, Pv__Site *site, const struct pv_object *object)
+{
+	SET(node, id, object->id);
+	SET(node, kind, object->kind);
+	SET(node, stream_kind, object->stream_kind);
+	node->detail = object->detail;
+	SET(node, owner, object->owner);
+	SET(node, open, object->open);
+	if (object->source == NULL)
+		return;
+	site->source = object->source;
+	SET(site, line, object->line);
+	node->site = site;
+}
+
+/* Both kinds of nodes of a VM lie in one block, which starts at the first ObjectState. */
+static void put_objects(Pv__VmNode *node, const struct pv_vm *vm)
+{
+	const struct pv_object *object;
+	struct pair {
+		Pv__ObjectState object;
+		Pv__Site site;
+	} * pairs;
+	size_t n = 0;
+
+	TAILQ_FOREACH (object, &vm->objects, link)
+		n++;
+	if (n == 0)
+		return;
+	pairs = pv_xcalloc(n, sizeof(*pairs));
+	node->objects = pv_xcalloc(n, sizeof(*node->objects));
+	TAILQ_FOREACH (object, &vm->objects, link) {
+		pairs[node->n_objects] =
+		    (struct pair){ (Pv__ObjectState)PV__OBJECT_STATE__INIT, (Pv__Site)PV__SITE__INIT };
+		node->objects[node->n_objects] = &pairs[node->n_objects].object;
+		put_object(&pairs[node->n_objects].object, &pairs[node->n_objects].site, object);
+		node->n_objects++;
+	}
+}
+
 static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 {
 	SET(node, id, vm->res.id);
@@ -75,6 +115,7 @@ static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 	node->labs = holders_of(&vm->res, &node->n_labs);
 	SET(node, home, vm->res.home->res.id);
 	SET(node, life, vm->life);
+	put_objects(node, vm);
 }
 
 static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
@@ -212,8 +253,12 @@ static void put_barriers(Pv__LabState *out, const struct pv_state *state)
 static void free_nodes(Pv__LabState *out, struct parts *parts)
 {
 	free(parts->claims);
-	for (size_t i = 0; i < out->n_vms; i++)
+	for (size_t i = 0; i < out->n_vms; i++) {
 		free(out->vms[i]->labs);
+		if (out->vms[i]->n_objects > 0)
+			free(out->vms[i]->objects[0]);
+		free(out->vms[i]->objects);
+	}
 	for (size_t i = 0; i < out->n_bridges; i++)
 		free(out->bridges[i]->labs);
 	for (size_t i = 0; i < out->n_barriers; i++)

@@ -34,6 +34,7 @@ static void vm_free_parts(struct pv_vm *vm)
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
 	free(vm->dead_reason);
+	pv_objects_free(vm);
 }
 
 static void resource_free_memory(struct pv_resource *resource)
@@ -250,6 +251,7 @@ void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason)
 	vm->dead_reason = kept;
 	vm->state = next;
 	vm->life++;
+	pv_objects_end(vm, true);
 	if (vm->in_flight != PV_VM_OP_SHUTDOWN) {
 		vm->in_flight = PV_VM_OP_NONE;
 		vm->lifecycle_call = 0;

@@ -127,6 +127,30 @@ void pv_state_barriers(const struct pv_state *state, uint32_t lab, struct pv_buf
 /* The tasks that wait there, in the order of their arrival; appends ids to `out` as uint32_t. */
 void pv_state_barrier_tasks(const struct pv_state *state, uint32_t lab, const char *name, struct pv_buf *out);
 
+/* A process, stream or worker of a VM, open or being opened. */
+struct pv_object_view {
+	uint64_t id; /* of the call that opened it */
+	Pv__ObjectKind kind;
+	Pv__StreamKind stream_kind; /* of a stream */
+	const char *detail;         /* of a stream: path, "handle=N"; may be NULL */
+	uint64_t owner;             /* process of a stream, worker of a process; 0: none */
+	bool open;
+	const char *source; /* where it was opened; NULL: unknown */
+	uint32_t line;
+};
+
+/* "tail_file", "proc_stdout_stream", ...: the word for a stream in messages. */
+const char *pv_stream_kind_name(Pv__StreamKind kind);
+/* The object of `vm` with this id; the first one above `after`, in the order of creation. */
+bool pv_state_object(const struct pv_state *state, uint32_t vm, uint64_t id, struct pv_object_view *out);
+bool pv_state_object_after(const struct pv_state *state, uint32_t vm, uint64_t after, struct pv_object_view *out);
+/* The VM of `file` with the next id above `after`; 0: none. */
+uint32_t pv_state_next_vm(const struct pv_state *state, uint32_t file, uint32_t after);
+/* Is a call at work on the VM, in its present life? */
+bool pv_state_vm_is_busy(const struct pv_state *state, uint32_t vm);
+/* The id that the next call gets: objects opened from now on have this one or a higher one. */
+uint64_t pv_state_next_call(const struct pv_state *state);
+
 /* Looks `name` up among the members of `lab` of one kind, then in its scope chain (test scope -> root; sub-labs have none). Returns
  * the id, or 0. */
 uint32_t pv_state_find(const struct pv_state *state, uint32_t lab, Pv__MemberKind kind, const char *name);

@@ -89,6 +89,20 @@ struct pv_lab {
 	bool marked;                 /* scratch of walks; false outside */
 };
 
+/* A process, stream or worker; see ObjectState. `detail` and `source` may be NULL. */
+struct pv_object {
+	uint64_t id;
+	Pv__ObjectKind kind;
+	Pv__StreamKind stream_kind;
+	char *detail;
+	uint64_t owner;
+	bool open;
+	char *source;
+	uint32_t line;
+	TAILQ_ENTRY(pv_object) link;
+};
+TAILQ_HEAD(pv_object_list, pv_object);
+
 struct pv_vm {
 	struct pv_resource res; /* first */
 	const char *profile;    /* one of the state's */
@@ -102,6 +116,7 @@ struct pv_vm {
 	/* Goes up when the VM is lost, powered off, or a shutdown ends. The outcome of a call from an earlier life says nothing
 	 * about the VM any more. So of the lifecycle calls of the present life at most one that is no shutdown is open. */
 	uint32_t life;
+	struct pv_object_list objects; /* by id */
 };
 
 struct pv_bridge {
@@ -303,6 +318,25 @@ const char *pv_call_op_name(Pv__CallStarted__OpCase op);
 /* PV__CALL_STARTED__OP__NOT_SET if there is no such operation. */
 Pv__CallStarted__OpCase pv_call_op_of_name(const char *name);
 enum pv_vm_op pv_vm_op_of_case(Pv__CallStarted__OpCase op);
+
+/* ---- objects.c ---- */
+
+struct pv_object *pv_object_find(const struct pv_vm *vm, uint64_t id);
+/* Takes over the strings; ids must ascend. */
+void pv_object_add(struct pv_vm *vm, const struct pv_object *object);
+void pv_object_remove(struct pv_vm *vm, struct pv_object *object); /* NULL is fine */
+/* The guest is another one now: forgets what was open in it. `opening` too: the VM is down. Console streams are the host's and stay. */
+void pv_objects_end(struct pv_vm *vm, bool opening);
+void pv_objects_free(struct pv_vm *vm);
+/* Does what a call names exist, open, of the right kind? */
+enum pv_err pv_objects_check_call(const struct pv_vm *vm, const Pv__CallStarted *call,
+                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The effects of an intent and of an outcome. */
+void pv_objects_call_started(struct pv_vm *vm, const Pv__Event *event);
+void pv_objects_call_ended(struct pv_vm *vm, const struct pv_call *call, bool succeeded);
+/* PV_ERR_CORRUPT with the breach. */
+enum pv_err pv_objects_validate(const struct pv_state *state, const struct pv_vm *vm,
+                                struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- check.c ---- */
 

@@ -68,7 +68,7 @@ static bool state_is_known(Pv__VmState state)
 const char *pv_vm_op_name(enum pv_vm_op op)
 {
 	static const char *const names[PV_VM_OP_COUNT] = {
-		"none", "boot", "shutdown", "pause", "resume", "reset", "guest operation",
+		"none", "boot", "shutdown", "pause", "resume", "reset", "guest operation", "host operation",
 	};
 
 	return op < PV_VM_OP_COUNT ? names[op] : "unknown";
@@ -85,6 +85,8 @@ bool pv_vm_may_start(Pv__VmState state, enum pv_vm_op in_flight, enum pv_vm_op o
 {
 	if (!state_is_known(state) || op >= PV_VM_OP_COUNT)
 		return false;
+	if (op == PV_VM_OP_HOST)
+		return true;
 	if (in_flight != PV_VM_OP_NONE && op != PV_VM_OP_SHUTDOWN)
 		return false;
 	return table[state][op].may_start;
@@ -121,6 +123,20 @@ static const struct {
 	{ PV__CALL_STARTED__OP_RUN, "run", PV_VM_OP_GUEST },
 	{ PV__CALL_STARTED__OP_READ_FILE, "read_file", PV_VM_OP_GUEST },
 	{ PV__CALL_STARTED__OP_WRITE_FILE, "write_file", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_SPAWN, "spawn", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_WAIT, "wait", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_PROCESS_STATUS, "process_status", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_SIGNAL, "signal", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_STDIN_WRITE, "stdin_write", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_CLOSE_PROCESS, "close_process", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_OPEN_STREAM, "open_stream", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_READ_STREAM, "read_stream", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_CLOSE_STREAM, "close_stream", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_SPAWN_WORKER, "spawn_worker", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_CLOSE_WORKER, "close_worker", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_WORKER_RUN, "worker_run", PV_VM_OP_GUEST },
+	{ PV__CALL_STARTED__OP_OPEN_CONSOLE, "open_console", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_READ_CONSOLE, "read_console", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))

@@ -26,6 +26,7 @@ enum pv_vm_op {
 	PV_VM_OP_RESUME,
 	PV_VM_OP_RESET,
 	PV_VM_OP_GUEST, /* run, read_file, ...: needs the guest, changes no state, any number at a time */
+	PV_VM_OP_HOST, /* console, closing a stream: the host's side alone; in every state, changes none, waits for nothing */
 	PV_VM_OP_COUNT,
 };
 

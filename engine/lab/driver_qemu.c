@@ -83,6 +83,7 @@ static void free_call(struct qemu_call *call)
 	struct qemu_driver *driver = call->vm->driver;
 
 	release_op(call);
+	qemu_call_stop_timer(call);
 	pv_engine_undefer(driver->engine, &call->later);
 	HASH_DELETE(hh, driver->calls, call);
 	TAILQ_REMOVE(&call->vm->calls, call, link);
@@ -108,6 +109,8 @@ static struct qemu_vm *find_vm(struct qemu_driver *driver, uint32_t id)
 	vm->dir = pv_xasprintf("%s/vms/%u-%s", driver->run_dir, id, view.name);
 	vm->socket_dir = pv_xasprintf("%s/v%u", driver->socket_dir, id);
 	TAILQ_INIT(&vm->calls);
+	TAILQ_INIT(&vm->objects);
+	TAILQ_INIT(&vm->background);
 	HASH_ADD(hh, driver->vms, id, sizeof(vm->id), vm);
 	return vm;
 }
@@ -118,9 +121,15 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
 		release_op(call);
+		if (qemu_is_host_call(call))
+			continue;
+		qemu_call_stop_timer(call);
 		if (!call->reported && call->kind != PV__CALL_STARTED__OP_SHUTDOWN)
 			qemu_call_error(call, kind, 0, text);
 	}
+	qemu_objects_end(vm);
+	pv_console_watch_destroy(vm->watch);
+	vm->watch = NULL;
 	if (vm->machine != NULL) {
 		pv_machine_destroy(vm->machine);
 		vm->machine = NULL;
@@ -129,6 +138,7 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
 	vm->spec = NULL;
+	qemu_console_poll(vm);
 }
 
 static void free_vm(struct qemu_vm *vm)
@@ -188,11 +198,15 @@ static void start(void *self, const Pv__CallStarted *started)
 	struct qemu_call *call = add_call(self, started);
 	struct pv_machine *machine = call->vm->machine;
 
+	if (qemu_host_call(call, started))
+		return;
 	if (machine == NULL && call->kind != PV__CALL_STARTED__OP_BOOT && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
 		/* It ended between the decision and this moment. */
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the VM ended before the call could begin");
 		return;
 	}
+	if (qemu_object_call(call, started))
+		return;
 	switch (call->kind) {
 	case PV__CALL_STARTED__OP_BOOT:
 		qemu_boot(call, started->boot);
@@ -230,7 +244,7 @@ static void cancel(void *self, uint64_t id)
 	char *why;
 
 	HASH_FIND(hh, driver->calls, &id, sizeof(id), call);
-	if (call == NULL || call->reported)
+	if (call == NULL || call->reported || qemu_object_cancel(call))
 		return;
 	switch (call->kind) {
 	case PV__CALL_STARTED__OP_SHUTDOWN:

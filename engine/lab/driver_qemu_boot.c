@@ -220,7 +220,9 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	if (err != PV_OK) {
 		rmdir(vm->socket_dir);
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "%s", msg.text);
+		return;
 	}
+	qemu_console_poll(vm);
 }
 
 /* ---- what the machine tells ---- */
@@ -278,13 +280,15 @@ static void on_reset(void *arg)
 	struct qemu_call *call;
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
-		if (call->op == NULL)
+		if (call->op == NULL && !qemu_waits_for_object(call))
 			continue;
 		pv_guest_op_settle(call->op);
 		call->op = NULL;
+		qemu_call_stop_timer(call);
 		if (!call->reported)
 			qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, 0, "the guest was reset meanwhile");
 	}
+	qemu_objects_end(vm);
 }
 
 /* Was the machine's end the outcome of a lifecycle call? Then the state follows from that. */

@@ -7,6 +7,7 @@
 
 #include "engine/lab/driver_qemu.h"
 #include "engine/lab/engine.h"
+#include "vmctl/console.h"
 #include "vmctl/guest_ops.h"
 #include "vmctl/machine.h"
 
@@ -21,13 +22,50 @@ struct qemu_call {
 	bool reported;
 	struct pv_guest_op *op;   /* guest operations only */
 	struct pv_deferred later; /* work that must not happen inside start() */
-	char *refusal;            /* for later: why the call cannot be carried out */
+	struct event *timer;      /* NULL: none */
+	void (*fire)(struct qemu_call *call);
+	uint64_t worker;   /* in whose context it starts a program; 0: the agent's */
+	uint64_t object;   /* id of the object it works on; its own id if it opens one */
+	uint64_t agent_id; /* of the object it opens */
+	uint64_t offset;   /* read_console; `max` 0: all there is */
+	uint32_t max;
+	bool killed;   /* close_process: SIGKILL was sent */
+	char *refusal; /* for later: why the call cannot be carried out */
 	Pv__ErrorKind refusal_kind;
 	UT_hash_handle hh;
 	TAILQ_ENTRY(qemu_call) link; /* of its VM, until it is freed */
 };
 
 TAILQ_HEAD(qemu_call_list, qemu_call);
+
+/* A process, stream or worker. The first ones are waited for from their start on, so that their end is known at once. */
+struct qemu_object {
+	uint64_t id;       /* of the call that opened it */
+	uint64_t agent_id; /* its name in the agent; of a stream of a process: that one's */
+	struct qemu_vm *vm;
+	Pv__ObjectKind kind;
+	bool is_tail;    /* a stream with an object of its own in the agent */
+	int fd;          /* of a stream */
+	uint64_t worker; /* of a process: id of its worker, or 0 */
+
+	/* of a process */
+	struct pv_guest_op *wait;
+	bool ended;
+	bool timed_out; /* killed by the time limit of a wait */
+	enum pv_guest_status status;
+	int exit_code;
+	int signal;
+	struct pv_buf out, err;
+	TAILQ_ENTRY(qemu_object) link;
+};
+TAILQ_HEAD(qemu_object_list, qemu_object);
+
+struct qemu_background {
+	struct qemu_vm *vm;
+	struct pv_guest_op *op;
+	TAILQ_ENTRY(qemu_background) link;
+};
+TAILQ_HEAD(qemu_background_list, qemu_background);
 
 struct qemu_vm {
 	uint32_t id;
@@ -37,6 +75,9 @@ struct qemu_vm {
 	struct qemu_driver *driver;
 	struct pv_machine *machine; /* NULL unless QEMU runs */
 	struct qemu_call_list calls;
+	struct qemu_object_list objects;        /* of the guest as it runs now */
+	struct qemu_background_list background; /* requests that no call waits for */
+	struct pv_console_watch *watch;         /* NULL: nobody has waited for the console since the boot */
 
 	/* of the present boot */
 	struct qemu_call *boot; /* NULL once the agent has answered */
@@ -75,6 +116,49 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text);
 
 /* ---- driver_qemu_boot.c ---- */
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
+
+/* ---- driver_qemu_guest.c ---- */
+
+/* What messages hold as bytes; NULL is fine. */
+struct pv_bytes qemu_payload_bytes(const Pv__Payload *payload);
+Pv__Payload qemu_data_payload(struct pv_bytes bytes);
+/* True if the operation did not succeed and that was dealt with. */
+bool qemu_guest_failed(struct qemu_call *call, enum pv_err err, int sys_errno, const struct pv_errmsg *msg);
+void qemu_report_run(struct qemu_call *call, const struct pv_guest_result *result);
+/* The program of a call as vmctl takes it; `use` is called with it. */
+void qemu_with_run(const Pv__RunCall *run, void (*use)(struct qemu_call *call, const struct pv_guest_run *run),
+                   struct qemu_call *call);
+
+/* ---- driver_qemu_objects.c ---- */
+
+/* Starts a call on a process, stream or worker of the guest, which runs. False if it is none of those. */
+bool qemu_object_call(struct qemu_call *call, const Pv__CallStarted *started);
+/* Nobody waits for it any more. False if it is none of those. */
+bool qemu_object_cancel(struct qemu_call *call);
+/* The guest as it was is gone: forgets its objects, and what is at work in the background. */
+void qemu_objects_end(struct qemu_vm *vm);
+/* Does the driver work on it without an operation of the guest? Then nothing but its object's end can end it. */
+bool qemu_waits_for_object(const struct qemu_call *call);
+
+/* ---- driver_qemu_console.c ---- */
+
+/* Starts a call on the console or the closing of a stream. False if it is none of those. */
+bool qemu_host_call(struct qemu_call *call, const Pv__CallStarted *started);
+bool qemu_is_host_call(const struct qemu_call *call);
+/* Looks at the log for those that wait for it; the VM may have started or ended. */
+void qemu_console_poll(struct qemu_vm *vm);
+
+/* ---- both ---- */
+
+/* Ends the call after `ms`, through `fire` with the call as argument. */
+void qemu_call_timer(struct qemu_call *call, uint64_t ms, void (*fire)(struct qemu_call *call));
+void qemu_call_stop_timer(struct qemu_call *call);
+/* Runs `later` with the call in the next turn. */
+void qemu_call_later(struct qemu_call *call, void (*run)(void *call));
+void qemu_report_spawned(struct qemu_call *call, int64_t pid);
+void qemu_report_data(struct qemu_call *call, struct pv_bytes data, bool eof, bool timed_out);
+/* The closing of a stream of the guest: ends reads of it. */
+void qemu_stream_close(struct qemu_vm *vm, uint64_t stream);
 
 /* ---- driver_qemu_guest.c ---- */
 void qemu_run(struct qemu_call *call, const Pv__RunCall *run);

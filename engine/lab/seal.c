@@ -74,6 +74,13 @@ static enum pv_err seal_spec(struct pv_engine *engine, Pv__VmSpec *spec, struct 
 	return PV_OK;
 }
 
+static enum pv_err seal_run(struct pv_engine *engine, Pv__RunCall *run, struct pv_seal *seal, struct pv_errmsg *msg)
+{
+	for (size_t i = 0; i < run->n_env; i++)
+		seal_secret(engine, run->env[i]->value, seal);
+	return seal_large(engine, run->stdin_data, seal, msg);
+}
+
 static enum pv_err seal_intent(struct pv_engine *engine, Pv__CallStarted *call, struct pv_seal *seal,
                                struct pv_errmsg *msg)
 {
@@ -81,9 +88,13 @@ static enum pv_err seal_intent(struct pv_engine *engine, Pv__CallStarted *call, 
 	case PV__CALL_STARTED__OP_BOOT:
 		return seal_spec(engine, call->boot->spec, seal, msg);
 	case PV__CALL_STARTED__OP_RUN:
-		for (size_t i = 0; i < call->run->n_env; i++)
-			seal_secret(engine, call->run->env[i]->value, seal);
-		return seal_large(engine, call->run->stdin_data, seal, msg);
+		return seal_run(engine, call->run, seal, msg);
+	case PV__CALL_STARTED__OP_SPAWN:
+		return seal_run(engine, call->spawn->run, seal, msg);
+	case PV__CALL_STARTED__OP_WORKER_RUN:
+		return seal_run(engine, call->worker_run->run, seal, msg);
+	case PV__CALL_STARTED__OP_STDIN_WRITE:
+		return seal_large(engine, call->stdin_write->content, seal, msg);
 	case PV__CALL_STARTED__OP_WRITE_FILE:
 		return seal_large(engine, call->write_file->content, seal, msg);
 	default:
@@ -104,6 +115,8 @@ static enum pv_err seal_outcome(struct pv_engine *engine, Pv__CallEnded *call, s
 		return err;
 	case PV__CALL_ENDED__OUTCOME_DATA:
 		return seal_large(engine, call->data, seal, msg);
+	case PV__CALL_ENDED__OUTCOME_STREAM_DATA:
+		return seal_large(engine, call->stream_data->data, seal, msg);
 	default:
 		return PV_OK;
 	}

@@ -145,9 +145,72 @@ static void run_call(const Pv__RunCall *run, struct pv_buf *out)
 	payload(out, "stdin", run->stdin_data);
 }
 
+static void open_stream(const Pv__OpenStreamCall *open, struct pv_buf *out)
+{
+	if (open->kind == PV__STREAM_KIND__STREAM_KIND_TAIL_FILE) {
+		pv_buf_addstr(out, " ");
+		pv_text_line(out, open->path.data, open->path.len, PV_TIMELINE_TEXT_MAX);
+		return;
+	}
+	pv_buf_addf(out, " %s of process %" PRIu64,
+	            open->kind == PV__STREAM_KIND__STREAM_KIND_PROC_STDERR ? "stderr" : "stdout", open->process);
+}
+
+/* A call on an object, or one that opens it. True if it is one. */
+static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
+{
+	switch (call->op_case) {
+	case PV__CALL_STARTED__OP_SPAWN:
+		run_call(call->spawn->run, out);
+		if (call->spawn->has_worker)
+			pv_buf_addf(out, ", in worker %" PRIu64, call->spawn->worker);
+		return true;
+	case PV__CALL_STARTED__OP_WAIT:
+		pv_buf_addf(out, " for process %" PRIu64, call->wait->process);
+		return true;
+	case PV__CALL_STARTED__OP_PROCESS_STATUS:
+		pv_buf_addf(out, " %" PRIu64, call->process_status->process);
+		return true;
+	case PV__CALL_STARTED__OP_SIGNAL:
+		pv_buf_addf(out, " %d to process %" PRIu64, call->signal->signal, call->signal->process);
+		return true;
+	case PV__CALL_STARTED__OP_STDIN_WRITE:
+		pv_buf_addf(out, " to process %" PRIu64 "%s", call->stdin_write->process,
+		            call->stdin_write->eof ? ", then closed" : "");
+		payload(out, "content", call->stdin_write->content);
+		return true;
+	case PV__CALL_STARTED__OP_CLOSE_PROCESS:
+		pv_buf_addf(out, " %" PRIu64, call->close_process->process);
+		return true;
+	case PV__CALL_STARTED__OP_OPEN_STREAM:
+		open_stream(call->open_stream, out);
+		return true;
+	case PV__CALL_STARTED__OP_READ_STREAM:
+		pv_buf_addf(out, " %" PRIu64 " at byte %" PRIu64, call->read_stream->stream, call->read_stream->offset);
+		return true;
+	case PV__CALL_STARTED__OP_CLOSE_STREAM:
+		pv_buf_addf(out, " %" PRIu64, call->close_stream->stream);
+		return true;
+	case PV__CALL_STARTED__OP_CLOSE_WORKER:
+		pv_buf_addf(out, " %" PRIu64, call->close_worker->worker);
+		return true;
+	case PV__CALL_STARTED__OP_WORKER_RUN:
+		pv_buf_addf(out, " %" PRIu64 ":", call->worker_run->worker);
+		run_call(call->worker_run->run, out);
+		return true;
+	case PV__CALL_STARTED__OP_READ_CONSOLE:
+		pv_buf_addf(out, " at byte %" PRIu64, call->read_console->offset);
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out)
 {
 	pv_buf_addf(out, "%s", *op ? op : "a call of a newer version");
+	if (object_call(call, out))
+		return;
 	switch (call->op_case) {
 	case PV__CALL_STARTED__OP_RUN:
 		run_call(call->run, out);
@@ -209,6 +272,27 @@ static void call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 		break;
 	case PV__CALL_ENDED__OUTCOME_DATA:
 		payload(out, "content", call->data);
+		break;
+	case PV__CALL_ENDED__OUTCOME_SPAWNED:
+		if (call->spawned->pid > 0)
+			pv_buf_addf(out, ": pid %" PRId64, call->spawned->pid);
+		break;
+	case PV__CALL_ENDED__OUTCOME_STREAM_DATA:
+		payload(out, "content", call->stream_data->data);
+		pv_buf_addstr(out, call->stream_data->eof         ? ", end of stream"
+		                   : call->stream_data->timed_out ? ", timed out"
+		                                                  : "");
+		break;
+	case PV__CALL_ENDED__OUTCOME_PROCESS_STATUS:
+		pv_buf_addstr(out, ": ");
+		if (call->process_status->running)
+			pv_buf_addstr(out, "running");
+		else
+			enum_word(out, &pv__run_status__descriptor, (int)call->process_status->status,
+			          strlen("RUN_STATUS_"));
+		break;
+	case PV__CALL_ENDED__OUTCOME_COUNT:
+		pv_buf_addf(out, ": %" PRIu64 " bytes", call->count->count);
 		break;
 	default:
 		break;

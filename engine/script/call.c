@@ -75,6 +75,8 @@ static void on_outcome(void *arg, const Pv__CallEnded *ended)
 
 	switch (ended->outcome_case) {
 	case PV__CALL_ENDED__OUTCOME_ERROR:
+		slot->sys_errno = ended->error->sys_errno;
+		slot->error_kind = ended->error->kind;
 		slot->error = ended->error->message != NULL ? pv_xstrdup(ended->error->message)
 		                                            : pv_xstrdup("failed without a reason");
 		break;
@@ -83,6 +85,21 @@ static void on_outcome(void *arg, const Pv__CallEnded *ended)
 		break;
 	case PV__CALL_ENDED__OUTCOME_DATA:
 		add_payload(&slot->out, ended->data);
+		break;
+	case PV__CALL_ENDED__OUTCOME_SPAWNED:
+		slot->pid = ended->spawned->pid;
+		break;
+	case PV__CALL_ENDED__OUTCOME_STREAM_DATA:
+		add_payload(&slot->out, ended->stream_data->data);
+		slot->eof = ended->stream_data->eof;
+		slot->timed_out = ended->stream_data->timed_out;
+		break;
+	case PV__CALL_ENDED__OUTCOME_PROCESS_STATUS:
+		slot->running = ended->process_status->running;
+		slot->status = ended->process_status->status;
+		break;
+	case PV__CALL_ENDED__OUTCOME_COUNT:
+		slot->count = ended->count->count;
 		break;
 	default:
 		break;
@@ -132,6 +149,14 @@ int pv_call_one(lua_State *L, const char *what, uint32_t vm, Pv__CallStarted *st
 	/* A refusal is the outcome then. */
 	(void)!pv_calls_start(L, calls, 0, vm, started);
 	return pv_calls_await(L, calls);
+}
+
+struct pv_call_slot *pv_call_outcome(struct pv_wait *wait)
+{
+	struct pv_calls *calls = (struct pv_calls *)wait;
+
+	PV_ASSERT(calls->n == 1);
+	return &calls->slots[0];
 }
 
 struct pv_call_slot *pv_call_result(lua_State *L, struct pv_wait *wait)

@@ -23,7 +23,14 @@ struct pv_call_slot {
 	Pv__RunStatus status;
 	int exit_code;
 	int signal;
-	struct pv_buf out; /* stdout of a run; data of a file */
+	int64_t pid;
+	uint64_t count;
+	bool running;
+	bool eof;
+	bool timed_out;
+	int sys_errno; /* with an error that the guest gave */
+	Pv__ErrorKind error_kind;
+	struct pv_buf out; /* stdout of a run; data of a file or stream */
 	struct pv_buf err;
 };
 
@@ -48,6 +55,9 @@ int pv_calls_await(lua_State *L, struct pv_calls *calls);
 /* One call from start to end: pushes the wait, starts, waits. Raises the refusal. */
 int pv_call_one(lua_State *L, const char *what, uint32_t vm, Pv__CallStarted *started,
                 int (*then)(lua_State *L, struct pv_wait *));
+
+/* The only slot of a single call, also of a failed one. */
+struct pv_call_slot *pv_call_outcome(struct pv_wait *wait);
 
 /* The only slot of a single call that succeeded. Raises "<what>: <reason>" if it failed. */
 struct pv_call_slot *pv_call_result(lua_State *L, struct pv_wait *wait);

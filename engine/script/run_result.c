@@ -12,7 +12,7 @@
 #define EXIT_CODE_SIGNALLED (-1)
 #define EXIT_CODE_TIMED_OUT (-2)
 
-static const char *status_name(Pv__RunStatus status)
+const char *pv_run_status_name(Pv__RunStatus status)
 {
 	switch (status) {
 	case PV__RUN_STATUS__RUN_STATUS_SIGNALLED:
@@ -45,7 +45,7 @@ void pv_push_run_result(lua_State *L, const struct pv_call_slot *slot)
 	lua_setfield(L, -2, "stdout");
 	lua_pushlstring(L, pv_buf_str(&slot->err), slot->err.len);
 	lua_setfield(L, -2, "stderr");
-	lua_pushstring(L, status_name(slot->status));
+	lua_pushstring(L, pv_run_status_name(slot->status));
 	lua_setfield(L, -2, "status");
 	lua_pushboolean(L, slot->status == PV__RUN_STATUS__RUN_STATUS_TIMED_OUT);
 	lua_setfield(L, -2, "timed_out");

@@ -101,5 +101,9 @@ void pv_open_lab(lua_State *L);
 void pv_open_bridge(lua_State *L);
 void pv_open_vm(lua_State *L);
 void pv_open_run_result(lua_State *L);
+void pv_open_process(lua_State *L);
+void pv_open_stream(lua_State *L);
+void pv_open_console(lua_State *L);
+void pv_open_worker(lua_State *L);
 
 #endif

@@ -18,6 +18,9 @@ struct pv_site {
 /* The nearest Lua frame: in `L`, else in the coroutines that resumed it. False if there is none. */
 bool pv_site_find(lua_State *L, struct pv_site *out);
 
+/* The nearest frame of a *.test.lua or *.fixture.lua file. */
+bool pv_site_find_test(lua_State *L, struct pv_site *out);
+
 /* A proposal with file, task and site filled in; the caller sets the body. It must not move: event.site points into it. */
 struct pv_proposal {
 	Pv__Event event;

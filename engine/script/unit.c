@@ -42,6 +42,7 @@ void pv_unit_start(struct pv_script *script, bool is_test, uint32_t test, struct
 		                  .serial = unit->serial + 1,
 		                  .body = body,
 		                  .limit_ns = limit_ns,
+		                  .first_call = pv_state_next_call(pv_engine_state(script->engine)),
 		                  .done = done,
 		                  .arg = arg };
 	if (limit_ns > 0)
@@ -130,9 +131,12 @@ void pv_unit_finish_if_idle(struct pv_script *script)
 	if (!unit->active || !TAILQ_EMPTY(&script->live))
 		return;
 	pv_background_fail_unit(script);
-	verdict = conclude(unit, &message);
 	if (unit->timer != NULL)
 		event_free(unit->timer);
+	unit->timer = NULL;
+	if (!pv_unit_close_objects(script))
+		return;
+	verdict = conclude(unit, &message);
 	free(unit->forced_reason);
 	free(unit->failure);
 	free(unit->skip_reason);

@@ -25,6 +25,9 @@ struct pv_unit {
 	struct event *timer;
 	uint64_t limit_ns;
 	bool timer_fired;
+	uint64_t first_call; /* calls of the unit have this id or a higher one */
+	unsigned closing;    /* close calls at work */
+	unsigned close_step; /* how many kinds of objects were dealt with */
 	pv_script_done_cb *done;
 	void *arg;
 };
@@ -46,7 +49,10 @@ void pv_unit_cancel_tasks(struct pv_script *script);
 /* Acts on a timer that fired. */
 void pv_unit_check_timer(struct pv_script *script);
 
-/* If no task is left: ends the unit and calls `done`, after which the script may be gone. */
+/* unit_close.c: goes on closing what the unit has left open; false while that is at work (then a turn follows). */
+bool pv_unit_close_objects(struct pv_script *script);
+
+/* If no task is left: closes what is left open, ends the unit and calls `done`, after which the script may be gone. */
 void pv_unit_finish_if_idle(struct pv_script *script);
 
 #endif

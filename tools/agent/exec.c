@@ -10,9 +10,12 @@
 
 #include "exec_internal.h"
 #include "log.h"
+#include "object.h"
+#include "process.h"
 #include "proto/agent_version.h"
 #include "server.h"
 #include "spawn.h"
+#include "worker.h"
 
 /* Most programs end before this, having written less than a pipe holds; then their pipes need no watching. One that writes
  * more waits so long, once. */
@@ -101,12 +104,11 @@ static int spawn_with(struct server *server, char **argv, char **envp, const cha
 	return sys_errno;
 }
 
-static void started(struct server *server, struct call *call, const Pva__Exec *request, const struct pipes *pipes,
-                    pid_t pid)
+static struct exec *started(struct server *server, const Pva__Exec *request, const struct pipes *pipes, pid_t pid)
 {
 	struct exec *exec = PV_NEW(struct exec);
+
 	exec->server = server;
-	exec->call = call;
 	exec->pid = pid;
 	STAILQ_INIT(&exec->in.calls);
 	exec->in.pipe.fd = pipes->ours[0];
@@ -114,38 +116,47 @@ static void started(struct server *server, struct call *call, const Pva__Exec *r
 	exec->out[1].pipe.fd = pipes->ours[2];
 	exec->watch_ms = pv_loop_now_ms() + WATCH_DELAY_MS;
 	exec->deadline_ms = request->timeout_ms > 0 ? pv_loop_deadline_ms(request->timeout_ms) : UINT64_MAX;
-	call->exec = exec;
 	LIST_INSERT_HEAD(&server->execs, exec, link);
 	exec->in.eof = !request->stdin_more;
 	if (pipes->ours[0] < 0)
-		return;
+		return exec;
 	pv_buf_add(&exec->in.data, request->stdin_data.data, request->stdin_data.len);
 	exec->in.received = request->stdin_data.len;
 	pv_exec_push_stdin(exec);
+	return exec;
 }
 
-void pv_exec_start(struct server *server, struct call *call, const Pva__Exec *request)
+struct exec *pv_exec_launch(struct server *server, struct call *call, const Pva__Exec *request)
 {
 	char **argv = pv_exec_argv(request);
 	char **envp = pv_exec_envp(request, server->options.envp);
 	char *cwd = NULL;
 	const char *subject = "the arguments of a command";
 	bool with_stdin = request->stdin_data.len > 0 || request->stdin_more;
+	struct exec *exec = NULL;
 	struct pipes pipes;
 	pid_t pid = 0;
 	int sys_errno = EINVAL;
 
 	if (request->has_cwd)
-		cwd = strndup((const char *)request->cwd.data, request->cwd.len);
+		cwd = request->cwd.len > 0 ? strndup((const char *)request->cwd.data, request->cwd.len) : strdup("");
 	if (argv != NULL && argv[0] != NULL && envp != NULL)
 		sys_errno = spawn_with(server, argv, envp, cwd, with_stdin, &pipes, &pid, &subject);
 	if (sys_errno != 0)
 		pv_server_error(server, call, sys_errno, subject);
 	else
-		started(server, call, request, &pipes, pid);
+		exec = started(server, request, &pipes, pid);
 	free(cwd);
 	pv_exec_strings_free(argv);
 	pv_exec_strings_free(envp);
+	return exec;
+}
+
+void pv_exec_start(struct server *server, struct call *call, const Pva__Exec *request)
+{
+	call->exec = pv_exec_launch(server, call, request);
+	if (call->exec != NULL)
+		call->exec->call = call;
 }
 
 /* ---- end ---- */
@@ -160,8 +171,9 @@ static void take_head(ProtobufCBinaryData *head, protobuf_c_boolean *has_head, u
 	head->len = data->len < PV_AGENT_HEAD_MAX ? data->len : PV_AGENT_HEAD_MAX;
 }
 
-static void answer(struct exec *exec, int status)
+void pv_exec_answer_done(struct exec *exec, struct call *call)
 {
+	int status = exec->status;
 	Pva__ToHost response = PVA__TO_HOST__INIT;
 	Pva__ExecDone done = PVA__EXEC_DONE__INIT;
 
@@ -185,17 +197,23 @@ static void answer(struct exec *exec, int status)
 	done.output_overflow = done.has_output_overflow;
 	response.body_case = PVA__TO_HOST__BODY_EXEC;
 	response.exec = &done;
-	pv_server_answer(exec->server, exec->call, &response);
+	pv_server_answer(exec->server, call, &response);
 }
 
 static void ended(struct exec *exec, int status)
 {
 	exec->pid = 0;
+	exec->status = status;
 	LIST_REMOVE(exec, link);
 	pv_exec_finish_outputs(exec);
 	pv_exec_close_stdin(exec);
+	exec->over = true;
+	if (exec->object != NULL) {
+		pv_object_wake(exec->server, exec->object);
+		return;
+	}
 	/* What the first answer carries whole needs no second copy. */
-	answer(exec, status);
+	pv_exec_answer_done(exec, exec->call);
 	for (int i = 0; i < 2; i++) {
 		if (exec->out[i].data.len <= PV_AGENT_HEAD_MAX)
 			pv_buf_free(&exec->out[i].data);
@@ -209,9 +227,12 @@ void pv_exec_reap(void *arg)
 	int status;
 
 	/* Children that nobody asked for are adopted ones, which only PID 1 of a namespace has. */
-	while ((!LIST_EMPTY(&server->execs) || getpid() == 1) && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	while ((!LIST_EMPTY(&server->execs) || !LIST_EMPTY(&server->workers) || getpid() == 1) &&
+	       (pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct exec *exec;
 
+		if (pv_worker_ended(server, pid, status))
+			continue;
 		LIST_FOREACH (exec, &server->execs, link) {
 			if (exec->pid == pid) {
 				ended(exec, status);
@@ -279,6 +300,8 @@ void pv_exec_write_stdin(struct server *server, struct call *call, const Pva__Wr
 	struct stdin_call *waiting;
 	uint64_t known;
 
+	if (pv_process_write_stdin(server, call, request))
+		return;
 	if (exec == NULL) {
 		pv_server_error(server, call, ESRCH, "standard input of a command that is not known");
 		return;

@@ -12,13 +12,15 @@
 #include "proto/mem.h"
 
 struct call;
+struct object;
 struct server;
 
 /* Standard output or error. */
 struct exec_output {
 	struct watch pipe;
-	struct pv_buf data; /* at most PV_AGENT_OUTPUT_MAX bytes */
+	struct pv_buf data; /* at most PV_AGENT_OUTPUT_MAX bytes, and what a pipe holds */
 	bool overflow;      /* more has come; it is dropped */
+	bool paused; /* of a process: `data` is full, so the pipe is not read any more and the program will block */
 };
 
 /* A WriteStdin that is answered when its bytes, or most of them, are in the pipe. */
@@ -34,13 +36,17 @@ struct exec_input {
 	size_t pos;        /* bytes of `data` that are written */
 	uint64_t received; /* bytes that the host has sent in all */
 	bool eof;          /* no more will come */
+	bool broken;       /* the program has closed its end */
 	STAILQ_HEAD(, stdin_call) calls;
 };
 
 struct exec {
 	struct server *server;
-	struct call *call;
-	pid_t pid; /* also the process group; 0 when it has been waited for */
+	struct call *call;     /* of an Exec; NULL for a process */
+	struct object *object; /* of a process; NULL for an Exec */
+	pid_t pid;             /* also the process group; 0 when it has been waited for */
+	int status;            /* as from wait(2); with `over` */
+	bool over;             /* it has ended, and all of its output that counts is in `out` */
 	struct exec_input in;
 	struct exec_output out[2];
 	bool outputs_watched;
@@ -49,6 +55,14 @@ struct exec {
 	bool timed_out;
 	LIST_ENTRY(exec) link;
 };
+
+/* ---- exec.c ---- */
+
+/* Starts the program of `request`. NULL: `call` has got the error. */
+struct exec *pv_exec_launch(struct server *server, struct call *call, const Pva__Exec *request);
+
+/* Answers `call` with the end of a program that is over. */
+void pv_exec_answer_done(struct exec *exec, struct call *call);
 
 /* ---- exec_io.c ---- */
 

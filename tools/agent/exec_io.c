@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "exec_internal.h"
+#include "object.h"
 #include "proto/agent_version.h"
 #include "server.h"
 
@@ -15,15 +16,23 @@
 
 /* ---- output ---- */
 
+/* A process that has ended gets room for what was left in its pipe, so that nothing is lost. */
+static size_t room_for(const struct exec *exec, const struct exec_output *out)
+{
+	size_t max = PV_AGENT_OUTPUT_MAX + (exec->object != NULL && exec->pid == 0 ? PV_AGENT_OUTPUT_REST : 0);
+
+	return out->data.len < max ? max - out->data.len : 0;
+}
+
 static void keep_output(struct exec *exec, struct exec_output *out, const uint8_t *data, size_t len)
 {
-	size_t room = PV_AGENT_OUTPUT_MAX - out->data.len;
+	size_t room = room_for(exec, out);
 
 	pv_buf_add(&out->data, data, len < room ? len : room);
 	if (len <= room || out->overflow)
 		return;
 	out->overflow = true;
-	if (exec->pid > 0)
+	if (exec->pid > 0 && exec->object == NULL)
 		kill(-exec->pid, SIGKILL);
 }
 
@@ -47,7 +56,7 @@ static void leave_pipe(struct exec *exec, struct exec_output *out)
 
 	watch->fn = leftover_readable;
 	watch->arg = exec->server;
-	if (exec->outputs_watched) {
+	if (exec->outputs_watched && !out->paused) {
 		watch->fd = out->pipe.fd;
 		pv_loop_change(exec->server->loop, watch, EPOLLIN);
 	} else {
@@ -61,13 +70,21 @@ static void output_readable(struct watch *watch, uint32_t events)
 	static uint8_t piece[READ_PIECE];
 	struct exec *exec = watch->arg;
 	struct exec_output *out = watch == &exec->out[0].pipe ? &exec->out[0] : &exec->out[1];
-	ssize_t n = read(watch->fd, piece, sizeof(piece));
+	size_t room = exec->object != NULL ? room_for(exec, out) : sizeof(piece);
+	ssize_t n = read(watch->fd, piece, room < sizeof(piece) ? room : sizeof(piece));
 
 	(void)events;
 	if (n > 0)
 		keep_output(exec, out, piece, (size_t)n);
 	else if (n == 0)
 		pv_loop_close(exec->server->loop, watch);
+	if (exec->object == NULL)
+		return;
+	if (n > 0 && (size_t)n == room) {
+		out->paused = true;
+		pv_loop_unwatch(exec->server->loop, watch);
+	}
+	pv_object_wake(exec->server, exec->object);
 }
 
 void pv_exec_watch_outputs(struct exec *exec)
@@ -139,12 +156,21 @@ void pv_exec_close_stdin(struct exec *exec)
 	pv_buf_free(&exec->in.data);
 	exec->in.pos = 0;
 	answer_stdin_calls(exec);
+	if (exec->object != NULL)
+		pv_object_wake(exec->server, exec->object);
+}
+
+/* No reader is left. */
+static void stdin_broken(struct exec *exec)
+{
+	exec->in.broken = true;
+	pv_exec_close_stdin(exec);
 }
 
 static void stdin_writable(struct watch *watch, uint32_t events)
 {
 	if (events & EPOLLERR)
-		pv_exec_close_stdin(watch->arg); /* no reader is left */
+		stdin_broken(watch->arg);
 	else
 		pv_exec_push_stdin(watch->arg);
 }
@@ -175,7 +201,7 @@ void pv_exec_push_stdin(struct exec *exec)
 		in->pos += (size_t)n;
 	}
 	if (n < 0 && errno != EAGAIN) {
-		pv_exec_close_stdin(exec); /* the program reads no more */
+		stdin_broken(exec);
 		return;
 	}
 	if (in->pos == in->data.len) {
@@ -190,4 +216,6 @@ void pv_exec_push_stdin(struct exec *exec)
 		watch_stdin(exec, n < 0);
 	if (in->data.len - in->pos <= STDIN_LOW)
 		answer_stdin_calls(exec);
+	if (exec->object != NULL && in->data.len == 0)
+		pv_object_wake(exec->server, exec->object);
 }

@@ -21,6 +21,11 @@ void pv_log_take_stderr(void)
 		dup2(kernel_fd, STDERR_FILENO);
 }
 
+int pv_log_descriptor(void)
+{
+	return kernel_fd;
+}
+
 static void put(const char *text, int sys_errno)
 {
 	char line[640];

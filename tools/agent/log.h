@@ -14,4 +14,7 @@ void pv_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* As pv_log, with the text of `sys_errno` behind it. */
 void pv_log_sys(int sys_errno, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The descriptor that lines go to; -1: standard error. */
+int pv_log_descriptor(void);
+
 #endif

@@ -21,6 +21,7 @@ struct loop {
 	void **garbage; /* freed after the batch */
 	size_t n_garbage;
 	bool stop;
+	bool forks;
 };
 
 static uint64_t clock_ms(clockid_t clock)
@@ -122,14 +123,25 @@ void pv_loop_change(struct loop *loop, struct watch *watch, uint32_t events)
 	control(loop, EPOLL_CTL_MOD, watch, events);
 }
 
+void pv_loop_unwatch(struct loop *loop, struct watch *watch)
+{
+	control(loop, EPOLL_CTL_DEL, watch, 0);
+}
+
 void pv_loop_close(struct loop *loop, struct watch *watch)
 {
-	(void)loop;
 	if (watch->fd < 0)
 		return;
-	/* No descriptor of the agent is shared with another process, so closing ends the watch, too. */
+	/* Closing ends the watch, too, unless the descriptor is shared with another process. It may not be watched at all. */
+	if (loop->forks)
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
 	close(watch->fd);
 	watch->fd = -1;
+}
+
+void pv_loop_forks(struct loop *loop)
+{
+	loop->forks = true;
 }
 
 void pv_loop_free_later(struct loop *loop, void *ptr)

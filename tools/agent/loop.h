@@ -29,8 +29,14 @@ struct loop *pv_loop_create(const struct loop_hooks *hooks);
 void pv_loop_add(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 void pv_loop_change(struct loop *loop, struct watch *watch, uint32_t events);
 
+/* Stops watching; the descriptor stays open. */
+void pv_loop_unwatch(struct loop *loop, struct watch *watch);
+
 /* Stops watching and closes the descriptor. An event of it that is already fetched is dropped. */
 void pv_loop_close(struct loop *loop, struct watch *watch);
+
+/* From now on descriptors may be shared with a process that has not closed them yet. */
+void pv_loop_forks(struct loop *loop);
 
 /* free()s `ptr`, which may hold a watch, when no fetched event can refer to it any more. */
 void pv_loop_free_later(struct loop *loop, void *ptr);

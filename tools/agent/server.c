@@ -11,8 +11,12 @@
 #include "files.h"
 #include "hello.h"
 #include "log.h"
+#include "object.h"
+#include "process.h"
 #include "proto/agent_version.h"
 #include "root.h"
+#include "tail.h"
+#include "worker.h"
 
 #define READ_PIECE  (64u << 10)
 #define READ_ROUNDS 64u /* reads in a row before others get their turn; a virtio port gives one page each */
@@ -34,6 +38,9 @@ static void call_free(struct server *server, struct call *call)
 		HASH_DELETE(hh, server->calls, call);
 	if (call->exec != NULL)
 		pv_exec_free(server, call->exec);
+	if (call->worker != NULL)
+		pv_worker_forget(call);
+	pv_object_unpoll(call);
 	pv_buf_free(&call->frame);
 	free(call);
 }
@@ -149,27 +156,73 @@ void pv_server_data(struct server *server, struct call *call, const void *data, 
 	pv_server_answer(server, call, &response);
 }
 
-void pv_server_error(struct server *server, struct call *call, int sys_errno, const char *subject)
+void pv_server_spawned(struct server *server, struct call *call, pid_t pid)
+{
+	Pva__ToHost response = PVA__TO_HOST__INIT;
+	Pva__Spawned spawned = PVA__SPAWNED__INIT;
+
+	spawned.has_pid = 1;
+	spawned.pid = pid;
+	response.body_case = PVA__TO_HOST__BODY_SPAWNED;
+	response.spawned = &spawned;
+	pv_server_answer(server, call, &response);
+}
+
+void pv_server_taken(struct server *server, struct call *call, uint64_t count)
+{
+	Pva__ToHost response = PVA__TO_HOST__INIT;
+	Pva__Taken taken = PVA__TAKEN__INIT;
+
+	taken.has_count = 1;
+	taken.count = count;
+	response.body_case = PVA__TO_HOST__BODY_TAKEN;
+	response.taken = &taken;
+	pv_server_answer(server, call, &response);
+}
+
+void pv_server_refuse(struct server *server, struct call *call, int sys_errno, const char *text)
 {
 	Pva__ToHost response = PVA__TO_HOST__INIT;
 	Pva__Error error = PVA__ERROR__INIT;
-	struct pv_errmsg msg = { 0 };
 
-	pv_err_sys(&msg, PV_ERR_GUEST, sys_errno, "%.4200s", subject);
 	error.has_sys_errno = 1;
 	error.sys_errno = sys_errno;
-	error.message = msg.text;
+	error.message = (char *)(uintptr_t)text;
 	response.body_case = PVA__TO_HOST__BODY_ERROR;
 	response.error = &error;
 	pv_server_answer(server, call, &response);
 }
 
+void pv_server_error(struct server *server, struct call *call, int sys_errno, const char *subject)
+{
+	struct pv_errmsg msg = { 0 };
+
+	pv_err_sys(&msg, PV_ERR_GUEST, sys_errno, "%.4200s", subject);
+	pv_server_refuse(server, call, sys_errno, msg.text);
+}
+
 /* ---- input ---- */
+
+/* Long polls were for a host that is gone; the new one asks again for what it still wants. */
+static void drop_polls(struct server *server)
+{
+	struct call *call, *next;
+
+	HASH_ITER (hh, server->calls, call, next) {
+		if (!call->answered && (call->poll != NULL || call->remote_poll))
+			call_free(server, call);
+	}
+	pv_worker_hello(server);
+}
 
 static void handle_hello(struct server *server, const Pva__Hello *hello)
 {
-	struct call *reply = PV_NEW(struct call);
+	struct call *reply;
 
+	drop_polls(server);
+	if (server->options.worker)
+		return; /* from our agent, about its host: what goes to the agent is not lost */
+	reply = PV_NEW(struct call);
 	/* An answer that is half written has to be finished, so that the host can find what follows. The rest was for a
 	 * host that is gone: the new one asks again. */
 	while (STAILQ_FIRST(&server->out) != NULL && server->out_pos == 0)
@@ -203,6 +256,8 @@ static void handle_request(struct server *server, const Pva__ToGuest *message)
 	call->id = message->id;
 	HASH_ADD(hh, server->calls, id, sizeof(call->id), call);
 	pv_root_follow(server->options.proc_fd);
+	if (pv_worker_relay(server, call, message))
+		return;
 	switch (message->body_case) {
 	case PVA__TO_GUEST__BODY_EXEC:
 		pv_exec_start(server, call, message->exec);
@@ -218,6 +273,30 @@ static void handle_request(struct server *server, const Pva__ToGuest *message)
 		break;
 	case PVA__TO_GUEST__BODY_WRITE_FILE:
 		pv_files_write(server, call, message->write_file);
+		break;
+	case PVA__TO_GUEST__BODY_SPAWN:
+		pv_process_spawn(server, call, message->spawn);
+		break;
+	case PVA__TO_GUEST__BODY_WAIT_EXIT:
+		pv_process_wait(server, call, message->wait_exit);
+		break;
+	case PVA__TO_GUEST__BODY_READ_STREAM:
+		pv_object_read(server, call, message->read_stream);
+		break;
+	case PVA__TO_GUEST__BODY_SEND_SIGNAL:
+		pv_process_signal(server, call, message->send_signal);
+		break;
+	case PVA__TO_GUEST__BODY_TAIL_OPEN:
+		pv_tail_open(server, call, message->tail_open);
+		break;
+	case PVA__TO_GUEST__BODY_RELEASE:
+		pv_object_release(server, call, message->release);
+		break;
+	case PVA__TO_GUEST__BODY_WORKER_START:
+		pv_worker_start(server, call);
+		break;
+	case PVA__TO_GUEST__BODY_CANCEL_POLL:
+		pv_object_cancel(server, call, message->cancel_poll);
 		break;
 	default:
 		pv_server_error(server, call, ENOSYS, "this agent does not know the request");
@@ -364,9 +443,27 @@ static void terminate(void *arg)
 {
 	struct server *server = arg;
 
-	/* In a guest SIGTERM to everybody is how an init ends; the agent answers until the machine is off. */
-	if (!server->options.guest)
+	/* In a guest SIGTERM to everybody is how an init ends; the agent answers until the machine is off. A worker ends with
+	 * its socket. */
+	if (!server->options.guest && !server->options.worker)
 		pv_loop_stop(server->loop);
+}
+
+static uint64_t deadline(void *arg)
+{
+	uint64_t exec = pv_exec_deadline(arg);
+	uint64_t tail = pv_tail_deadline(arg);
+	uint64_t worker = pv_worker_deadline(arg);
+	uint64_t first = exec < tail ? exec : tail;
+
+	return worker < first ? worker : first;
+}
+
+static void expired(void *arg)
+{
+	pv_exec_expire(arg);
+	pv_tail_expire(arg);
+	pv_worker_expire(arg);
 }
 
 void pv_server_run(const struct server_options *options)
@@ -375,12 +472,17 @@ void pv_server_run(const struct server_options *options)
 	const struct loop_hooks hooks = {
 		.child = pv_exec_reap,
 		.terminate = terminate,
-		.deadline_ms = pv_exec_deadline,
-		.expired = pv_exec_expire,
+		.deadline_ms = deadline,
+		.expired = expired,
 		.arg = &server,
 	};
 
+	memset(&server, 0, sizeof(server)); /* in a worker it was the agent's */
 	server.options = *options;
+	server.greeted = options->worker;
+	server.inotify.fd = -1;
+	LIST_INIT(&server.tails);
+	LIST_INIT(&server.workers);
 	STAILQ_INIT(&server.out);
 	LIST_INIT(&server.execs);
 	server.loop = pv_loop_create(&hooks);

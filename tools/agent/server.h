@@ -13,16 +13,24 @@
 #include "proto/mem.h"
 
 struct exec;
+struct object;
+struct poll;
 struct read_cache;
+struct tail;
+struct worker;
 
 /* One request, from its arrival to its acknowledgement. */
 struct call {
 	uint64_t id;
-	bool answered;       /* `frame` is the response */
-	bool acked;          /* forget it when it is not in the output queue any more */
-	bool queued;         /* in server.out */
-	struct pv_buf frame; /* of the response */
-	struct exec *exec;   /* of an Exec: its program, then its output; or NULL */
+	bool answered;         /* `frame` is the response */
+	bool acked;            /* forget it when it is not in the output queue any more */
+	bool queued;           /* in server.out */
+	struct pv_buf frame;   /* of the response */
+	struct exec *exec;     /* of an Exec: its program, then its output; or NULL */
+	struct poll *poll;     /* unanswered: what it waits for; or NULL */
+	struct worker *worker; /* it was passed on to; or NULL */
+	uint64_t remote;       /* passed on: the object that it makes (its own id) or releases; 0: none */
+	bool remote_poll;      /* passed on: it waits for an object there */
 	STAILQ_ENTRY(call) out_link;
 	UT_hash_handle hh;
 };
@@ -30,6 +38,7 @@ struct call {
 struct server_options {
 	int fd;            /* the port or socket to the host, non-blocking */
 	bool guest;        /* the machine is ours: a Hello may change it, and the channel may come and go */
+	bool worker;       /* the host is the agent that we are a worker of */
 	int proc_fd;       /* in a guest: of a /proc mount of our own (root.h), or -1 */
 	int oom_fd;        /* in a guest: the agent's own oom_score_adj; or -1 */
 	int null_fd;       /* /dev/null for reading, above 2 */
@@ -49,6 +58,10 @@ struct server {
 	struct call *calls;      /* by id */
 	LIST_HEAD(, exec) execs; /* programs that run */
 	struct read_cache *reads;
+	struct object *objects; /* by id */
+	LIST_HEAD(, tail) tails;
+	struct watch inotify; /* of the tails; fd -1 before the first */
+	LIST_HEAD(, worker) workers;
 };
 
 /* Serves until the socket ends (on a host) or for ever (in a guest). */
@@ -58,6 +71,12 @@ void pv_server_run(const struct server_options *options);
 void pv_server_answer(struct server *server, struct call *call, Pva__ToHost *response);
 void pv_server_done(struct server *server, struct call *call);
 void pv_server_data(struct server *server, struct call *call, const void *data, size_t len, bool eof);
+
+void pv_server_spawned(struct server *server, struct call *call, pid_t pid);
+void pv_server_taken(struct server *server, struct call *call, uint64_t count);
+
+/* An Error with `text` as it is. */
+void pv_server_refuse(struct server *server, struct call *call, int sys_errno, const char *text);
 
 /* An Error "<subject>: <text> (<ERRNO>)". */
 void pv_server_error(struct server *server, struct call *call, int sys_errno, const char *subject);

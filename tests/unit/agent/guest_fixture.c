@@ -114,6 +114,61 @@ void guest_wait(struct fixture *f, struct pv_guest_op *op)
 	f->op = NULL;
 }
 
+void guest_on_wait(void *arg, struct pv_guest_op *op, enum pv_err err, const struct pv_guest_result *result,
+                   int sys_errno, const struct pv_errmsg *msg)
+{
+	struct guest_wait *wait = arg;
+
+	assert_false(wait->ended);
+	wait->ended = true;
+	wait->op = op;
+	wait->err = err;
+	wait->sys_errno = sys_errno;
+	snprintf(wait->text, sizeof(wait->text), "%.255s", msg->text);
+	pv_buf_clear(&wait->out);
+	pv_buf_clear(&wait->errors);
+	if (result == NULL)
+		return;
+	wait->result = *result;
+	pv_buf_add(&wait->out, result->out.data, result->out.len);
+	pv_buf_add(&wait->errors, result->err.data, result->err.len);
+}
+
+void guest_wait_for(struct guest_wait *wait)
+{
+	struct timeval patience = { .tv_sec = 60 };
+	struct event *timer = evtimer_new(wait->fixture->base, give_up, NULL);
+
+	evtimer_add(timer, &patience);
+	while (!wait->ended)
+		event_base_loop(wait->fixture->base, EVLOOP_ONCE);
+	event_free(timer);
+	pv_guest_op_settle(wait->op);
+	wait->op = NULL;
+	wait->ended = false;
+}
+
+void guest_wait_free(struct guest_wait *wait)
+{
+	pv_buf_free(&wait->out);
+	pv_buf_free(&wait->errors);
+}
+
+void guest_idle(struct fixture *f, int ms)
+{
+	struct timeval time = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	event_base_loopexit(f->base, &time);
+	event_base_dispatch(f->base);
+}
+
+void guest_hello_again(struct fixture *f)
+{
+	f->ready = 0;
+	pv_agent_hello(f->agent, &(Pva__Hello)PVA__HELLO__INIT);
+	wait_for(f, &f->ready, 1);
+}
+
 struct pv_bytes text(const char *string)
 {
 	return (struct pv_bytes){ string, strlen(string) };

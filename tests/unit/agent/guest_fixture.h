@@ -50,6 +50,33 @@ void guest_wait(struct fixture *f, struct pv_guest_op *op);
 void guest_sh(struct fixture *f, const char *script, struct pv_guest_run run);
 void guest_direct(struct fixture *f, const char *program, struct pv_guest_run run);
 
+/* One of several operations that are at work at the same time. */
+struct guest_wait {
+	struct fixture *fixture;
+	bool ended;
+	struct pv_guest_op *op;
+	enum pv_err err;
+	int sys_errno;
+	char text[256];
+	struct pv_guest_result result;
+	struct pv_buf out;
+	struct pv_buf errors;
+};
+
+/* Callback of an operation whose argument is a guest_wait. */
+void guest_on_wait(void *arg, struct pv_guest_op *op, enum pv_err err, const struct pv_guest_result *result,
+                   int sys_errno, const struct pv_errmsg *msg);
+
+/* Runs the loop until it has ended, and settles it; fails the test after a minute. Its buffers stay until guest_wait_free(). */
+void guest_wait_for(struct guest_wait *wait);
+void guest_wait_free(struct guest_wait *wait);
+
+/* Runs the loop for `ms`, to see that nothing happens. */
+void guest_idle(struct fixture *f, int ms);
+
+/* Says Hello once more on the same channel: requests that are open end with PV_ERR_CANCELED. */
+void guest_hello_again(struct fixture *f);
+
 struct pv_bytes text(const char *string);
 
 /* `len` bytes that look random and are always the same. */

@@ -405,6 +405,233 @@ static void test_bad__exec_without_arguments(void **state)
 	assert_int_equal(expect(r, 3, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, EINVAL);
 }
 
+/* ---- objects ---- */
+
+static void send_body(struct raw *r, uint64_t id, Pva__ToGuest *message)
+{
+	message->has_id = 1;
+	message->id = id;
+	send_message(r, message);
+}
+
+static void spawn(struct raw *r, uint64_t id, uint64_t worker, const char *script)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__Exec exec = PVA__EXEC__INIT;
+	ProtobufCBinaryData argv[3] = {
+		{ 7, (uint8_t *)(uintptr_t) "/bin/sh" },
+		{ 2, (uint8_t *)(uintptr_t) "-c" },
+		{ strlen(script), (uint8_t *)(uintptr_t)script },
+	};
+
+	exec.argv = argv;
+	exec.n_argv = 3;
+	message.has_worker = worker != 0;
+	message.worker = worker;
+	message.body_case = PVA__TO_GUEST__BODY_SPAWN;
+	message.spawn = &exec;
+	send_body(r, id, &message);
+}
+
+static void start_worker(struct raw *r, uint64_t id, uint64_t worker)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__WorkerStart start = PVA__WORKER_START__INIT;
+
+	message.has_worker = worker != 0;
+	message.worker = worker;
+	message.body_case = PVA__TO_GUEST__BODY_WORKER_START;
+	message.worker_start = &start;
+	send_body(r, id, &message);
+}
+
+static void wait_exit(struct raw *r, uint64_t id, uint64_t process)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__WaitExit wait = PVA__WAIT_EXIT__INIT;
+
+	wait.has_process = 1;
+	wait.process = process;
+	message.body_case = PVA__TO_GUEST__BODY_WAIT_EXIT;
+	message.wait_exit = &wait;
+	send_body(r, id, &message);
+}
+
+static void read_stream(struct raw *r, uint64_t id, uint64_t object, uint32_t fd, uint64_t offset, uint32_t max)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__ReadStream read = PVA__READ_STREAM__INIT;
+
+	read.has_object = read.has_fd = read.has_offset = read.has_max = 1;
+	read.object = object;
+	read.fd = fd;
+	read.offset = offset;
+	read.max = max;
+	message.body_case = PVA__TO_GUEST__BODY_READ_STREAM;
+	message.read_stream = &read;
+	send_body(r, id, &message);
+}
+
+static void cancel(struct raw *r, uint64_t id, uint64_t request)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__CancelPoll poll_end = PVA__CANCEL_POLL__INIT;
+
+	poll_end.has_request = 1;
+	poll_end.request = request;
+	message.body_case = PVA__TO_GUEST__BODY_CANCEL_POLL;
+	message.cancel_poll = &poll_end;
+	send_body(r, id, &message);
+}
+
+static void expect_error(struct raw *r, uint64_t id, int sys_errno)
+{
+	assert_int_equal(expect(r, id, PVA__TO_HOST__BODY_ERROR)->error->sys_errno, sys_errno);
+}
+
+/* A poll is answered once, or canceled; to cancel what is answered, unknown, or no poll changes nothing. */
+static void test_poll__cancel(void **state)
+{
+	struct raw *r = *state;
+
+	greet(r);
+	start_worker(r, 2, 0);
+	expect(r, 2, PVA__TO_HOST__BODY_SPAWNED);
+	for (uint64_t worker = 0; worker <= 2; worker += 2) {
+		uint64_t base = 100 + worker * 100;
+
+		spawn(r, base, worker, "echo x; exec sleep 1000");
+		expect(r, base, PVA__TO_HOST__BODY_SPAWNED);
+		wait_exit(r, base + 1, base);
+		cancel(r, base + 2, base + 1);
+		expect_error(r, base + 1, ECANCELED);
+		expect(r, base + 2, PVA__TO_HOST__BODY_DONE);
+		read_stream(r, base + 3, base, 1, 0, 10);
+		expect(r, base + 3, PVA__TO_HOST__BODY_DATA);
+		for (uint64_t i = 0; i < 5; i++) {
+			cancel(r, base + 10 + i, base + i);
+			expect(r, base + 10 + i, PVA__TO_HOST__BODY_DONE);
+		}
+	}
+	expect_silence(r);
+}
+
+/* The poll of a host that is gone is not answered to the next one, which may ask under the same id. */
+static void test_poll__dropped_by_hello(void **state)
+{
+	struct raw *r = *state;
+	char script[256];
+
+	greet(r);
+	start_worker(r, 2, 0);
+	expect(r, 2, PVA__TO_HOST__BODY_SPAWNED);
+	snprintf(script, sizeof(script), "while ! [ -s %s ]; do sleep 0.02; done; echo x", r->counter);
+	for (uint64_t worker = 0; worker <= 2; worker += 2) {
+		spawn(r, 10 + worker, worker, script);
+		expect(r, 10 + worker, PVA__TO_HOST__BODY_SPAWNED);
+		wait_exit(r, 20 + worker, 10 + worker);
+		read_stream(r, 30 + worker, 10 + worker, 1, 0, 10);
+	}
+	greet(r);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	expect_silence(r);
+	for (uint64_t worker = 0; worker <= 2; worker += 2) {
+		wait_exit(r, 20 + worker, 10 + worker);
+		expect(r, 20 + worker, PVA__TO_HOST__BODY_EXEC);
+		/* Known although acknowledged. */
+		acknowledge(r, 10 + worker);
+		spawn(r, 10 + worker, worker, script);
+		expect(r, 10 + worker, PVA__TO_HOST__BODY_SPAWNED);
+	}
+}
+
+/* Files are read in the context of the worker, and the answer is kept by the agent. */
+static void test_worker__reads_files(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__ReadFile read = PVA__READ_FILE__INIT;
+	char path[] = "/proc/self/stat", text[32] = "";
+	Pva__ToHost *answer;
+	int pid;
+
+	greet(r);
+	start_worker(r, 3, 0);
+	pid = expect(r, 3, PVA__TO_HOST__BODY_SPAWNED)->spawned->pid;
+	read.has_path = read.has_max = 1;
+	read.path = (ProtobufCBinaryData){ strlen(path), (uint8_t *)path };
+	read.max = 1000;
+	message.has_worker = 1;
+	message.worker = 3;
+	message.body_case = PVA__TO_GUEST__BODY_READ_FILE;
+	message.read_file = &read;
+	for (int i = 0; i < 2; i++) {
+		send_body(r, 4, &message);
+		answer = expect(r, 4, PVA__TO_HOST__BODY_DATA);
+		assert_true(answer->data->data.len > sizeof(text));
+		memcpy(text, answer->data->data.data, sizeof(text) - 1);
+		assert_int_equal(atoi(text), pid);
+	}
+}
+
+static void test_bad__order_of_objects(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__Release release = PVA__RELEASE__INIT;
+	Pva__TailOpen tail = PVA__TAIL_OPEN__INIT;
+
+	greet(r);
+	wait_exit(r, 1, 1); /* about itself */
+	expect_error(r, 1, ESRCH);
+	start_worker(r, 2, 2); /* in itself */
+	expect_error(r, 2, ESRCH);
+	start_worker(r, 3, 0);
+	expect(r, 3, PVA__TO_HOST__BODY_SPAWNED);
+	start_worker(r, 4, 3); /* a worker of a worker */
+	expect_error(r, 4, EINVAL);
+	spawn(r, 5, 0, "exit 1");
+	expect(r, 5, PVA__TO_HOST__BODY_SPAWNED);
+	spawn(r, 6, 5, "exit 1"); /* in a process */
+	expect_error(r, 6, ESRCH);
+	wait_exit(r, 7, 3); /* for a worker */
+	expect_error(r, 7, ESRCH);
+	read_stream(r, 8, 3, 1, 0, 10);
+	expect_error(r, 8, EINVAL);
+	acknowledge(r, 5);
+	start_worker(r, 5, 0); /* the id of a process */
+	expect_error(r, 5, EINVAL);
+	for (uint32_t fd = 0; fd < 5; fd++) {
+		read_stream(r, 20 + fd, 5, fd, UINT64_MAX, fd == 1 ? 0 : 10);
+		expect_error(r, 20 + fd, EINVAL);
+	}
+	message.body_case = PVA__TO_GUEST__BODY_TAIL_OPEN;
+	message.tail_open = &tail;
+	send_body(r, 30, &message);
+	expect_error(r, 30, ENOENT);
+	message.body_case = PVA__TO_GUEST__BODY_RELEASE;
+	message.release = &release;
+	release.has_object = 1;
+	release.object = 3;
+	/* A request that goes to the worker, its end, and requests after it, in one go. */
+	spawn(r, 40, 3, "exec sleep 1000");
+	wait_exit(r, 41, 40);
+	send_body(r, 42, &message);
+	send_body(r, 43, &message);
+	spawn(r, 44, 3, "true");
+	for (int i = 0; i < 5; i++) {
+		Pva__ToHost *answer = receive(r, 10000);
+
+		assert_non_null(answer);
+		assert_in_range(answer->id, 40, 44);
+		if (answer->id == 41 || answer->id == 44)
+			assert_string_equal(answer->error->message, "worker is closed");
+	}
+	exec_counting(r, 50, "true");
+	expect_count(r, 50, '1');
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -423,6 +650,10 @@ int main(void)
 		CASE(test_bad__unknown_request),
 		CASE(test_bad__about_unknown_command),
 		CASE(test_bad__exec_without_arguments),
+		CASE(test_poll__cancel),
+		CASE(test_poll__dropped_by_hello),
+		CASE(test_worker__reads_files),
+		CASE(test_bad__order_of_objects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

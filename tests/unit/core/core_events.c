@@ -237,6 +237,38 @@ static void *op_body(Pv__CallStarted__OpCase op)
 		NEW_BODY(Pv__WriteFileCall, PV__WRITE_FILE_CALL__INIT, body);
 		return body;
 	}
+	case PV__CALL_STARTED__OP_SPAWN: {
+		NEW_BODY(Pv__SpawnCall, PV__SPAWN_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_WAIT: {
+		NEW_BODY(Pv__WaitCall, PV__WAIT_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_CLOSE_PROCESS: {
+		NEW_BODY(Pv__CloseProcessCall, PV__CLOSE_PROCESS_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_OPEN_STREAM: {
+		NEW_BODY(Pv__OpenStreamCall, PV__OPEN_STREAM_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_CLOSE_STREAM: {
+		NEW_BODY(Pv__CloseStreamCall, PV__CLOSE_STREAM_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_SPAWN_WORKER: {
+		NEW_BODY(Pv__SpawnWorkerCall, PV__SPAWN_WORKER_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_OPEN_CONSOLE: {
+		NEW_BODY(Pv__OpenConsoleCall, PV__OPEN_CONSOLE_CALL__INIT, body);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_READ_CONSOLE: {
+		NEW_BODY(Pv__ReadConsoleCall, PV__READ_CONSOLE_CALL__INIT, body);
+		return body;
+	}
 	default:
 		return NULL;
 	}
@@ -273,6 +305,15 @@ Pv__Event *ev_call_done(uint64_t id, Pv__CallStarted__OpCase op)
 		pv__payload__init(result);
 		body->outcome_case = PV__CALL_ENDED__OUTCOME_DATA;
 		body->data = result;
+	} else if (op == PV__CALL_STARTED__OP_SPAWN || op == PV__CALL_STARTED__OP_OPEN_STREAM ||
+	           op == PV__CALL_STARTED__OP_SPAWN_WORKER || op == PV__CALL_STARTED__OP_OPEN_CONSOLE) {
+		NEW_BODY(Pv__SpawnResult, PV__SPAWN_RESULT__INIT, result);
+		body->outcome_case = PV__CALL_ENDED__OUTCOME_SPAWNED;
+		body->spawned = result;
+	} else if (op == PV__CALL_STARTED__OP_READ_CONSOLE) {
+		NEW_BODY(Pv__StreamData, PV__STREAM_DATA__INIT, result);
+		body->outcome_case = PV__CALL_ENDED__OUTCOME_STREAM_DATA;
+		body->stream_data = result;
 	} else {
 		NEW_BODY(Pv__CallDone, PV__CALL_DONE__INIT, result);
 		body->outcome_case = PV__CALL_ENDED__OUTCOME_DONE;

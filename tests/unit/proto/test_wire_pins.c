@@ -54,6 +54,7 @@ static void set_scalar(void *member, const ProtobufCFieldDescriptor *field, int 
 	case PROTOBUF_C_TYPE_FIXED64:
 		*(uint64_t *)member = 1000u + field->id;
 		break;
+	case PROTOBUF_C_TYPE_SINT32:
 	case PROTOBUF_C_TYPE_INT32:
 		*(int32_t *)member = -(int32_t)field->id;
 		break;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_objects.h"
 #include "script_fixture.h"
 
 struct answer {
@@ -12,12 +13,14 @@ struct answer {
 	Pv__CallStarted *call; /* a copy */
 	struct event *timer;   /* NULL: hangs */
 	bool cancelled;
+	bool waits; /* for something to happen to an object; the timer is its limit */
 	TAILQ_ENTRY(answer) link;
 };
 
 struct fake_driver {
 	struct fixture *f;
 	TAILQ_HEAD(, answer) answers;
+	struct fake_objects objects;
 	struct pv_buf content; /* of the one file that guests have */
 };
 
@@ -130,9 +133,51 @@ static bool boot_fails(const struct fake_driver *driver, uint32_t vm)
 	return pv_state_vm(pv_engine_state(driver->f->engine), vm, &view) && strncmp(view.name, "bad", 3) == 0;
 }
 
+static void arm(struct answer *answer, long ms);
+
+static bool is_up(const struct fake_driver *driver, uint32_t vm)
+{
+	struct pv_vm_view view;
+
+	return pv_state_vm(pv_engine_state(driver->f->engine), vm, &view) &&
+	       (view.state == PV__VM_STATE__VM_STATE_BOOTED || view.state == PV__VM_STATE__VM_STATE_PAUSED);
+}
+
+/* Those that wait for an object may have their answer now; a call that a shutdown cut has it anyway. */
+static void look_again(struct fake_driver *driver)
+{
+	struct answer *answer;
+
+	TAILQ_FOREACH (answer, &driver->answers, link)
+		if (answer->waits && !answer->cancelled) {
+			answer->waits = false;
+			event_free(answer->timer);
+			arm(answer, 0);
+		}
+}
+
+/* True if the call is one on an object; *pending if it has no answer yet. */
+static bool answer_object(struct answer *answer, Pv__CallEnded *ended, struct fake_parts *parts, bool *pending)
+{
+	struct fake_driver *driver = answer->driver;
+	uint64_t limit_ms = fake_objects_limit_ms(answer->call);
+	enum fake_answer is = fake_objects_answer(&driver->objects, answer->call, answer->waits,
+	                                          is_up(driver, answer->call->vm), &driver->content, ended, parts);
+
+	*pending = is == FAKE_PENDING;
+	if (is == FAKE_PENDING) {
+		answer->waits = true;
+		event_free(answer->timer);
+		arm(answer, limit_ms > 0 ? (long)limit_ms : 3600000);
+	}
+	return is != FAKE_NOT_MINE;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct answer *answer = arg;
+	struct fake_parts parts;
+	bool pending = false;
 	struct fake_driver *driver = answer->driver;
 	const Pv__CallStarted *call = answer->call;
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
@@ -150,11 +195,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	ended.done = &done;
 	if (answer->cancelled) {
 		set_error(&ended, &error, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled");
+	} else if (answer_object(answer, &ended, &parts, &pending)) {
+		if (pending)
+			return;
 	} else if (call->op_case == PV__CALL_STARTED__OP_RUN) {
 		answer_run(call->run, &ended, &error, &reply);
 	} else if (call->op_case == PV__CALL_STARTED__OP_READ_FILE) {
 		answer_read(driver, call->read_file, &ended, &error, &data);
 	} else if (call->op_case == PV__CALL_STARTED__OP_BOOT) {
+		strncat(driver->objects.console, "booted\n",
+		        sizeof(driver->objects.console) - strlen(driver->objects.console) - 1);
 		ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
 		ended.boot = &boot;
 		if (boot_fails(driver, call->vm))
@@ -166,6 +216,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	pv_engine_call_done(driver->f->engine, &ended);
 	pv_buf_free(&reply.text);
 	free_answer(answer);
+	look_again(driver);
 }
 
 static void arm(struct answer *answer, long ms)

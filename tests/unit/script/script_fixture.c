@@ -31,10 +31,7 @@ static struct pv_profile profiles[] = {
 
 static const char *op_name(const Pv__CallStarted *call)
 {
-	static const char *const names[] = { "boot",  "shutdown", "pause",     "resume",
-		                             "reset", "run",      "read_file", "write_file" };
-
-	return names[call->op_case - PV__CALL_STARTED__OP_BOOT];
+	return protobuf_c_message_descriptor_get_field(&pv__call_started__descriptor, (unsigned)call->op_case)->name;
 }
 
 static const char *vm_name(struct fixture *f, uint32_t vm)
