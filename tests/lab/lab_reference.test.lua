@@ -90,6 +90,25 @@ test("two tasks meet at a barrier", function(t)
     t:assert_eq(table.concat(log, " "), "b a met")
 end)
 
+test("two workers of one VM meet at a barrier", function(t)
+    local vm = dc1.a
+    local w1, w2 = vm:spawn_worker(), vm:spawn_worker()
+    local seen = {}
+    co.wrap(function()
+        w1:run("echo one >/tmp/one"):assert_ok()
+        provium:barrier("ready", 2)
+        seen[1] = w1:run("cat /tmp/two").stdout
+    end)()
+    local second = co.wrap(function()
+        w2:run("echo two >/tmp/two"):assert_ok()
+        provium:barrier("ready", 2)
+        seen[2] = w2:run("cat /tmp/one").stdout
+    end)()
+    second:join()
+    wait_until(function() return seen[1] and seen[2] end)
+    t:assert_eq(seen[1] .. seen[2], "two\none\n")
+end)
+
 test("two plain coroutines started in turn meet too", function(t)
     local a, b = dc1.a, dc1.b
     local done = 0
