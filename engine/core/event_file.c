@@ -106,7 +106,8 @@ static enum pv_err check_completed(const struct pv_state *state, const Pv__Event
 	if (file->root != NULL)
 		return pv_err_set(msg, PV_ERR_STATE, "the file %s cannot complete: its lab is still open", file->path);
 	if (file->has_claim)
-		return pv_err_set(msg, PV_ERR_STATE, "the file %s cannot complete: it still holds its claim", file->path);
+		return pv_err_set(msg, PV_ERR_STATE, "the file %s cannot complete: it still holds its claim",
+		                  file->path);
 	*out = file;
 	return PV_OK;
 }

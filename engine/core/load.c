@@ -48,7 +48,8 @@ static enum pv_err load_file(struct pv_state *state, const Pv__FileState *node, 
 	file->next_anonymous = node->next_anonymous;
 	file->has_claim = node->claim != NULL;
 	if (node->claim != NULL)
-		file->claim = (struct pv_amount){ .memory_bytes = node->claim->memory_bytes, .cpus = node->claim->cpus };
+		file->claim =
+		    (struct pv_amount){ .memory_bytes = node->claim->memory_bytes, .cpus = node->claim->cpus };
 	return PV_OK;
 }
 

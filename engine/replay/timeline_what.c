@@ -322,7 +322,8 @@ static void pool_event(const Pv__Event *event, struct pv_buf *out)
 		break;
 	case PV__EVENT__BODY_FILE_BLOCKED:
 		pv_buf_addstr(out, "file waits (");
-		enum_word(out, &pv__block_reason__descriptor, (int)event->file_blocked->reason, strlen("BLOCK_REASON_"));
+		enum_word(out, &pv__block_reason__descriptor, (int)event->file_blocked->reason,
+		          strlen("BLOCK_REASON_"));
 		pv_buf_addstr(out, ") for");
 		amount(out, event->file_blocked->waiting_for);
 		break;
