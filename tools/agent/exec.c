@@ -40,14 +40,16 @@ static void close_pair(struct pipes *pipes, int i)
 
 /* Only our end of standard input is made non-blocking: outputs are read when poll(2) or epoll(7) says so, and the
  * agent is their only reader. The program's ends have to block. */
-static int open_pipes(struct pipes *pipes, bool with_stdin)
+static int open_pipes(struct server *server, struct pipes *pipes, bool with_stdin)
 {
 	for (int i = 0; i < 3; i++)
 		pipes->ours[i] = pipes->theirs[i] = -1;
 	for (int i = with_stdin ? 0 : 1; i < 3; i++) {
 		int ends[2];
 
-		if (pipe2(ends, O_CLOEXEC) != 0) {
+		if (i > 0 && server->n_spare_pipes > 0) {
+			memcpy(ends, server->spare_pipes[--server->n_spare_pipes], sizeof(ends));
+		} else if (pipe2(ends, O_CLOEXEC) != 0) {
 			int sys_errno = errno;
 
 			for (int j = 0; j < i; j++)
@@ -60,6 +62,22 @@ static int open_pipes(struct pipes *pipes, bool with_stdin)
 	if (with_stdin)
 		fcntl(pipes->ours[0], F_SETFL, O_NONBLOCK);
 	return 0;
+}
+
+void pv_exec_prepare(struct server *server)
+{
+	while (LIST_EMPTY(&server->execs) && server->n_spare_pipes < 2 &&
+	       pipe2(server->spare_pipes[server->n_spare_pipes], O_CLOEXEC) == 0)
+		server->n_spare_pipes++;
+}
+
+void pv_exec_drop_prepared(struct server *server)
+{
+	while (server->n_spare_pipes > 0) {
+		server->n_spare_pipes--;
+		close(server->spare_pipes[server->n_spare_pipes][0]);
+		close(server->spare_pipes[server->n_spare_pipes][1]);
+	}
 }
 
 static void set_oom_score(struct server *server, const char *score)
@@ -80,7 +98,7 @@ static int spawn_with(struct server *server, char **argv, char **envp, const cha
 		.cwd = cwd,
 	};
 	bool cwd_failed = false;
-	int sys_errno = open_pipes(pipes, with_stdin);
+	int sys_errno = open_pipes(server, pipes, with_stdin);
 
 	*subject = argv[0];
 	if (sys_errno != 0)

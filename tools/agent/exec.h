@@ -22,6 +22,12 @@ void pv_exec_expire(void *arg);
 /* SIGKILL to the process groups of all programs that run. */
 void pv_exec_kill_all(struct server *server);
 
+/* Makes the pipes of the next program while the host thinks: called when an answer has gone out. Does nothing while a program
+ * runs, whose time that would take. */
+void pv_exec_prepare(struct server *server);
+/* Closes them: before a fork whose child would hold their ends open. */
+void pv_exec_drop_prepared(struct server *server);
+
 /* Frees a program that has ended. */
 void pv_exec_free(struct server *server, struct exec *exec);
 

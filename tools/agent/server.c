@@ -104,6 +104,8 @@ static void flush(struct server *server)
 		server->port_blocked = blocked;
 		watch_port(server);
 	}
+	if (!blocked)
+		pv_exec_prepare(server);
 }
 
 static void enqueue(struct server *server, struct call *call)

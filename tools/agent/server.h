@@ -57,6 +57,8 @@ struct server {
 	size_t out_pos;          /* bytes of the first of `out` that are written */
 	struct call *calls;      /* by id */
 	LIST_HEAD(, exec) execs; /* programs that run */
+	int spare_pipes[2][2];   /* for the outputs of the next program; see pv_exec_prepare() */
+	int n_spare_pipes;
 	struct read_cache *reads;
 	struct object *objects; /* by id */
 	LIST_HEAD(, tail) tails;

@@ -1,4 +1,5 @@
 #include "worker.h"
+#include "exec.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -194,6 +195,7 @@ static int fork_worker(struct server *server, pid_t *pid)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
 		return -1;
 	pv_loop_forks(server->loop);
+	pv_exec_drop_prepared(server); /* a worker that held their ends would keep the outputs of commands open */
 	*pid = fork();
 	if (*pid == 0)
 		pv_worker_process(&server->options, ends[1]);
