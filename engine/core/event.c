@@ -76,6 +76,7 @@ static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **
 		*rule = &pv_rule_barrier_withdrawn;
 		return PV_OK;
 	case PV__EVENT__BODY_TEST_LOGGED:
+	case PV__EVENT__BODY_SCRIPT_INPUT:
 	case PV__EVENT__BODY_NOTICE:
 	case PV__EVENT__BODY_FILE_BLOCKED:
 	case PV__EVENT__BODY_POOL_STATE:

@@ -527,6 +527,9 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
 		barrier_event(event, before, out);
 		break;
+	case PV__EVENT__BODY_SCRIPT_INPUT:
+		text(out, "took in ", event->script_input->name);
+		break;
 	case PV__EVENT__BODY_NOTICE:
 		text(out, "notice: ", event->notice->text);
 		break;

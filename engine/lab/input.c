@@ -1,0 +1,40 @@
+#include "engine/lab/input.h"
+
+#include <stdlib.h>
+
+#include "engine/lab/engine_internal.h"
+#include "proto/mem.h"
+
+static Pv__ScriptInput *copy_input(const Pv__ScriptInput *input)
+{
+	size_t len = pv__script_input__get_packed_size(input);
+	uint8_t *bytes = pv_xmalloc(len);
+	Pv__ScriptInput *copy;
+
+	pv__script_input__pack(input, bytes);
+	copy = pv__script_input__unpack(NULL, len, bytes);
+	free(bytes);
+	PV_ASSERT(copy != NULL);
+	return copy;
+}
+
+enum pv_err pv_engine_input(struct pv_engine *engine, Pv__Event *event, pv_input_cb *take, void *arg,
+                            Pv__ScriptInput **out, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_decide(engine->state, event, msg);
+
+	if (err != PV_OK)
+		return err;
+	take(arg, event->script_input);
+	err = pv_engine_record(engine, event, msg);
+	if (err == PV_OK)
+		*out = copy_input(event->script_input);
+	return err;
+}
+
+bool pv_engine_is_again(const struct pv_engine *engine, uint32_t file)
+{
+	(void)engine;
+	(void)file;
+	return false;
+}
