@@ -13,6 +13,7 @@
 #include "proto/mem.h"
 #include "vmctl/agent.h"
 #include "vmctl/console.h"
+#include "vmctl/keeper.h"
 #include "vmctl/machine_internal.h"
 #include "vmctl/process.h"
 #include "vmctl/qmp.h"
@@ -391,6 +392,8 @@ void pv_machine_destroy(struct pv_machine *machine)
 	pv_machine_drop_ops(machine);
 	pv_agent_destroy(machine->agent);
 	pv_process_destroy(machine->process);
+	if (machine->keeper)
+		pv_keeper_forget(machine->keeper, machine->keeper_vm);
 	for (int i = 0; i < PV_MACHINE_SOCKETS; i++) {
 		if (machine->sockets[i])
 			unlink(machine->sockets[i]);

@@ -1,8 +1,8 @@
 /* One virtual machine as a QEMU process (>= 7.2): start, reach its agent, pause, resume, reset, end.
  *
  * QEMU runs in a session of its own and outlives this process. It has no default devices and is sandboxed. Its sockets
- * (QMP, agent, console) are made and bound here and passed as descriptors, so that there is nothing to poll for; they lie
- * in `socket_dir` as qmp.sock, agent.sock and console.sock. The console goes to `console.log` in `dir`, written by QEMU
+ * (QMP, agent, console, and QMP once more for the keeper) are made and bound here and passed as descriptors, so that there is nothing
+ * to poll for; they lie in `socket_dir` as qmp.sock, agent.sock, console.sock and keeper.sock. The console goes to `console.log` in `dir`, written by QEMU
  * itself; QEMU's own messages go to `qemu.log` there. Both are appended to.
  */
 #ifndef PV_VMCTL_MACHINE_H
@@ -17,6 +17,7 @@
 
 struct event_base;
 struct pv_agent;
+struct pv_keeper;
 struct pv_machine;
 
 struct pv_machine_config {
@@ -37,6 +38,8 @@ struct pv_machine_config {
 	bool has_rng_seed;
 	uint64_t rng_seed;         /* with has_rng_seed: stream of virtio-rng, else host entropy */
 	uint64_t boot_deadline_ms; /* from start, or from a reset, to the agent's answer */
+	struct pv_keeper *keeper;  /* is told of the VM before QEMU starts, outlives the machine; NULL: none */
+	uint32_t keeper_vm;        /* the keeper's number of it */
 };
 
 /* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the

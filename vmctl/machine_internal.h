@@ -13,7 +13,7 @@ struct pv_console_watch;
 struct pv_process;
 struct pv_qmp;
 
-#define PV_MACHINE_SOCKETS 3 /* qmp.sock, agent.sock, console.sock */
+#define PV_MACHINE_SOCKETS 4 /* qmp.sock, agent.sock, console.sock, keeper.sock */
 
 /* STARTING -> UP when QMP and agent have answered; UP -> STARTING at a reset; ENDED, for good, from both. */
 enum pv_machine_phase { PV_MACHINE_STARTING, PV_MACHINE_UP, PV_MACHINE_ENDED };
@@ -41,6 +41,8 @@ struct pv_machine {
 	bool kvm;
 	uint64_t boot_deadline_ms;
 	Pva__Hello *hello;
+	struct pv_keeper *keeper; /* or NULL */
+	uint32_t keeper_vm;
 
 	struct pv_process *process;
 	struct pv_qmp *qmp;

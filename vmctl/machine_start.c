@@ -12,17 +12,19 @@
 #include "proto/mem.h"
 #include "vmctl/agent.h"
 #include "vmctl/console.h"
+#include "vmctl/keeper.h"
 #include "vmctl/machine_internal.h"
 #include "vmctl/process.h"
 #include "vmctl/qemu_args.h"
 #include "vmctl/qmp.h"
 
-enum { QMP, AGENT, CONSOLE };
+enum { QMP, AGENT, CONSOLE, KEEPER };
 
-static const char *const socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock" };
+static const char *const socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock",
+	                                                      PV_KEEPER_SOCKET };
 
 /* QEMU's numbers of the listening sockets. */
-static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5 };
+static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
 
 struct sockets {
 	int listeners[PV_MACHINE_SOCKETS];
@@ -66,7 +68,7 @@ static enum pv_err open_socket(const char *path, int *listener, int *client, str
 	return PV_OK;
 }
 
-/* Nobody needs to read the console from its socket: QEMU logs it. */
+/* Nobody needs to read the console from its socket: QEMU logs it. The last one is the keeper's. */
 static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, struct sockets *sockets,
                                 struct pv_errmsg *msg)
 {
@@ -75,7 +77,7 @@ static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, str
 	for (int i = 0; i < PV_MACHINE_SOCKETS && !err; i++) {
 		machine->sockets[i] = pv_xasprintf("%s/%s", dir, socket_names[i]);
 		err = open_socket(machine->sockets[i], &sockets->listeners[i],
-		                  i == CONSOLE ? NULL : &sockets->clients[i], msg);
+		                  i >= CONSOLE ? NULL : &sockets->clients[i], msg);
 	}
 	return err;
 }
@@ -135,12 +137,13 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
 		{ sockets->listeners[QMP], child_fds.qmp },
 		{ sockets->listeners[AGENT], child_fds.agent },
 		{ sockets->listeners[CONSOLE], child_fds.console },
+		{ sockets->listeners[KEEPER], child_fds.keeper },
 	};
 	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
 	enum pv_err err;
 
-	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, 3, pv_machine_on_exit,
-	                       machine, &machine->process, msg);
+	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, PV_MACHINE_SOCKETS,
+	                       pv_machine_on_exit, machine, &machine->process, msg);
 	pv_qemu_args_free(argv);
 	if (err == PV_ERR_NOENT)
 		pv_err_wrap(msg, err, "VM %s needs QEMU: install the package qemu-system-x86 or name another binary",
@@ -163,16 +166,25 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 	err = open_logs(machine, config->dir, msg);
 	if (!err)
 		err = open_sockets(machine, config->socket_dir, sockets, msg);
+	/* From here on there is no moment in which it is unknown to the keeper. */
+	if (!err && config->keeper)
+		err = pv_keeper_watch(config->keeper, config->keeper_vm, config->name, config->socket_dir, msg);
 	if (err)
 		return pv_err_wrap(msg, err, "cannot prepare VM %s", machine->name);
-	return start_qemu(machine, config, sockets, msg);
+	machine->keeper = config->keeper;
+	machine->keeper_vm = config->keeper_vm;
+	err = start_qemu(machine, config, sockets, msg);
+	if (!err && config->keeper)
+		pv_keeper_tell_pid(config->keeper, config->keeper_vm, pv_process_pid(machine->process),
+		                   pv_process_start_ticks(machine->process));
+	return err;
 }
 
 enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg)
 {
-	struct sockets sockets = { { -1, -1, -1 }, { -1, -1, -1 } };
+	struct sockets sockets = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
 	struct pv_machine *machine = PV_NEW(struct pv_machine);
 	enum pv_err err;
 

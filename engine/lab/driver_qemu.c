@@ -11,6 +11,7 @@
 #include "engine/lab/driver_qemu_internal.h"
 #include "proto/mem.h"
 #include "vmctl/console.h"
+#include "vmctl/keeper.h"
 
 /* ---- calls ---- */
 
@@ -304,7 +305,9 @@ static void destroy(void *self)
 	free(driver->socket_dir);
 	free(driver->cache_dir);
 	free(driver->agent);
+	pv_keeper_destroy(driver->keeper);
 	free(driver->accel);
+	free(driver->keeper_program);
 	free(driver);
 }
 
@@ -327,5 +330,7 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	driver->cache_dir = pv_xstrdup(config->cache_dir);
 	driver->agent = pv_xstrdup(config->agent);
 	driver->accel = config->accel != NULL ? pv_xstrdup(config->accel) : NULL;
+	driver->keeper_program = config->keeper != NULL ? pv_xstrdup(config->keeper) : NULL;
+	driver->orphan_ms = config->orphan_ms;
 	pv_engine_set_driver(engine, &qemu_ops, driver);
 }

@@ -11,6 +11,8 @@ struct pv_driver_qemu_config {
 	const char *cache_dir;  /* merged initrds */
 	const char *agent;      /* static provium-agent */
 	const char *accel;      /* "auto", "kvm", "tcg", or NULL: the profile's */
+	const char *keeper;     /* provium-keeper, or NULL: none */
+	uint64_t orphan_ms;     /* how long VMs wait, paused, for another runner when this one is killed */
 };
 
 /* Makes the driver and hands it to `engine`. Strings are copied. */

@@ -186,6 +186,8 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 			.has_rng_seed = vm->spec->has_rng_seed,
 			.rng_seed = vm->spec->rng_seed,
 			.boot_deadline_ms = vm->spec->wait_ms,
+			.keeper = qemu_keeper(vm->driver),
+			.keeper_vm = vm->id,
 		};
 		fill_hello(vm, &hello, entropy, true);
 		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &machine_handler, vm,

@@ -11,6 +11,7 @@
 #include "vmctl/guest_ops.h"
 #include "vmctl/machine.h"
 
+struct pv_keeper;
 struct qemu_driver;
 struct qemu_vm;
 
@@ -95,6 +96,10 @@ struct qemu_driver {
 	char *cache_dir;
 	char *agent;
 	char *accel;
+	char *keeper_program; /* NULL: none is wanted */
+	uint64_t orphan_ms;
+	struct pv_keeper *keeper; /* NULL before the first VM, or if there is none */
+	bool keeper_tried;
 	bool told_no_kvm;
 	struct qemu_vm *vms;
 	struct qemu_call *calls;
@@ -113,6 +118,11 @@ void qemu_call_refuse(struct qemu_call *call, Pv__ErrorKind kind, const char *fm
 /* Ends QEMU, if it runs, and reports every open call of the VM with `kind` and `text`; but a shutdown in flight, which is what this is
  * for, ends well by itself. */
 void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text);
+
+/* ---- driver_qemu_keeper.c ---- */
+
+/* The keeper of the run, started before its first VM; NULL if there is none, which was told. */
+struct pv_keeper *qemu_keeper(struct qemu_driver *driver);
 
 /* ---- driver_qemu_boot.c ---- */
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
