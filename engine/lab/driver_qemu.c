@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/lab/driver_qemu_internal.h"
+#include "engine/lab/driver_qemu_objects.h"
 #include "proto/mem.h"
+#include "vmctl/agent_ids.h"
 #include "vmctl/console.h"
 #include "vmctl/keeper.h"
 
@@ -51,6 +52,11 @@ void qemu_call_error(struct qemu_call *call, Pv__ErrorKind kind, int sys_errno, 
 	qemu_call_report(call, &ended);
 }
 
+uint64_t qemu_request_id(const struct qemu_vm *vm, uint64_t call, enum qemu_request nth)
+{
+	return pv_agent_ids_of(vm->driver->ids, call, nth);
+}
+
 static void refuse_now(void *arg)
 {
 	struct qemu_call *call = arg;
@@ -84,6 +90,9 @@ static void free_call(struct qemu_call *call)
 	struct qemu_driver *driver = call->vm->driver;
 
 	release_op(call);
+	qemu_background_settle(call);
+	if (call->release != 0 && call->vm->machine != NULL)
+		qemu_release(call->vm, call->release);
 	qemu_call_stop_timer(call);
 	pv_engine_undefer(driver->engine, &call->later);
 	HASH_DELETE(hh, driver->calls, call);
@@ -325,6 +334,7 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	struct qemu_driver *driver = PV_NEW(struct qemu_driver);
 
 	driver->engine = engine;
+	driver->ids = pv_agent_ids_base(config->run_id);
 	driver->run_dir = pv_xstrdup(config->run_dir);
 	driver->socket_dir = pv_xstrdup(config->socket_dir);
 	driver->cache_dir = pv_xstrdup(config->cache_dir);

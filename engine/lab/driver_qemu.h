@@ -6,6 +6,7 @@
 #include "proto/err.h"
 
 struct pv_driver_qemu_config {
+	const char *run_id;     /* ids of requests to the guests follow from it and the call */
 	const char *run_dir;    /* VM directories go to <run_dir>/vms/<id>-<name>/ */
 	const char *socket_dir; /* existing, mode 0700, short; its sockets are removed with the VMs */
 	const char *cache_dir;  /* merged initrds */

@@ -30,8 +30,9 @@ struct qemu_call {
 	uint64_t agent_id; /* of the object it opens */
 	uint64_t offset;   /* read_console; `max` 0: all there is */
 	uint32_t max;
-	bool killed;   /* close_process: SIGKILL was sent */
-	char *refusal; /* for later: why the call cannot be carried out */
+	bool killed;      /* close_process: SIGKILL was sent */
+	uint64_t release; /* agent's object that goes when the outcome is safe; 0: none */
+	char *refusal;    /* for later: why the call cannot be carried out */
 	Pv__ErrorKind refusal_kind;
 	UT_hash_handle hh;
 	TAILQ_ENTRY(qemu_call) link; /* of its VM, until it is freed */
@@ -63,6 +64,8 @@ TAILQ_HEAD(qemu_object_list, qemu_object);
 
 struct qemu_background {
 	struct qemu_vm *vm;
+	uint64_t call; /* whose outcome must be safe before the guest may forget it; 0: none */
+	bool done;
 	struct pv_guest_op *op;
 	TAILQ_ENTRY(qemu_background) link;
 };
@@ -91,6 +94,7 @@ struct qemu_vm {
 
 struct qemu_driver {
 	struct pv_engine *engine;
+	uint64_t ids; /* see vmctl/agent_ids.h */
 	char *run_dir;
 	char *socket_dir;
 	char *cache_dir;
@@ -106,6 +110,18 @@ struct qemu_driver {
 };
 
 /* ---- driver_qemu.c ---- */
+
+/* The requests of a call that do something in the guest, so that their ids must be the same for whoever asks. */
+enum qemu_request {
+	QEMU_REQUEST_CALL = 0,        /* executes it; names what it opens */
+	QEMU_REQUEST_TERM = 1,        /* SIGTERM of close_process */
+	QEMU_REQUEST_KILL = 2,        /* SIGKILL of close_process, or at the time limit of wait or worker_run */
+	QEMU_REQUEST_WORKER_TERM = 3, /* of spawn: SIGTERM because its worker closes */
+	QEMU_REQUEST_WORKER_KILL = 4,
+	QEMU_REQUEST_UNDO = 5, /* SIGKILL to what a cancelled call has started */
+};
+
+uint64_t qemu_request_id(const struct qemu_vm *vm, uint64_t call, enum qemu_request nth);
 
 /* Reports the end of `call`; a second report of one call is a bug. */
 void qemu_call_report(struct qemu_call *call, Pv__CallEnded *ended);

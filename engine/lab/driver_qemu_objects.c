@@ -55,14 +55,10 @@ void qemu_objects_end(struct qemu_vm *vm)
 	}
 }
 
-/* Its end is known and was told: the guest may forget it too. */
-void qemu_object_let_go(struct qemu_object *object)
+void qemu_object_let_go(struct qemu_object *object, struct qemu_call *call)
 {
-	uint64_t agent_id = object->agent_id;
-	struct qemu_vm *vm = object->vm;
-
+	call->release = object->agent_id;
 	qemu_object_forget(object);
-	qemu_release(vm, agent_id);
 }
 
 struct qemu_object *qemu_object_of(struct qemu_call *call, uint64_t id, Pv__ObjectKind kind)
@@ -143,7 +139,7 @@ static void undo_opening(struct qemu_call *call)
 	struct qemu_object *object = qemu_object_find(call->vm, call->id);
 
 	if (call->kind != PV__CALL_STARTED__OP_OPEN_STREAM && call->kind != PV__CALL_STARTED__OP_SPAWN_WORKER)
-		qemu_send_signal(call->vm, call->agent_id, SIGKILL);
+		qemu_send_signal(call, qemu_request_id(call->vm, call->id, QEMU_REQUEST_UNDO), call->agent_id, SIGKILL);
 	if (object != NULL)
 		qemu_object_forget(object);
 	if (call->object == call->id)

@@ -20,7 +20,12 @@ void qemu_plain_done(void *arg, struct pv_guest_op *op, enum pv_err err, const s
 void qemu_drop_op(struct qemu_call *call);
 
 /* ---- driver_qemu_background.c: requests that no call waits for ---- */
-void qemu_send_signal(struct qemu_vm *vm, uint64_t agent_id, int number);
+
+/* On behalf of `call`, by the request with the id `request`. */
+void qemu_send_signal(struct qemu_call *call, uint64_t request, uint64_t agent_id, int number);
+void qemu_send_time_out(struct qemu_call *call, uint64_t agent_id);
+/* The outcome of the call is safe. */
+void qemu_background_settle(const struct qemu_call *call);
 void qemu_release(struct qemu_vm *vm, uint64_t agent_id);
 void qemu_close_input(struct qemu_vm *vm, uint64_t agent_id, uint64_t at);
 
@@ -30,8 +35,8 @@ struct qemu_object *qemu_object_find(const struct qemu_vm *vm, uint64_t id); /* 
 /* The one that the call opens. */
 struct qemu_object *qemu_object_add(struct qemu_call *call, Pv__ObjectKind kind);
 void qemu_object_forget(struct qemu_object *object);
-/* Its end is known and was told: the guest may forget it too. */
-void qemu_object_let_go(struct qemu_object *object);
+/* The same in the guest, when the outcome of `call` is safe. */
+void qemu_object_let_go(struct qemu_object *object, struct qemu_call *call);
 /* The object that the call works on; NULL: there is none of that kind, and the call is refused. */
 struct qemu_object *qemu_object_of(struct qemu_call *call, uint64_t id, Pv__ObjectKind kind);
 

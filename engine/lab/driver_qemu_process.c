@@ -27,23 +27,22 @@ static void tell_end(struct qemu_object *process)
 {
 	struct qemu_vm *vm = process->vm;
 	uint64_t id = process->id;
-	bool goes = false;
-	struct qemu_call *call;
+	struct qemu_call *closer = NULL, *call;
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
 		if (call->reported || call->object != id)
 			continue;
 		if (call->kind == PV__CALL_STARTED__OP_WAIT || call->kind == PV__CALL_STARTED__OP_WORKER_RUN)
 			report_process(call, process);
-		goes |=
-		    call->kind == PV__CALL_STARTED__OP_WORKER_RUN || call->kind == PV__CALL_STARTED__OP_CLOSE_PROCESS;
+		if (call->kind == PV__CALL_STARTED__OP_WORKER_RUN || call->kind == PV__CALL_STARTED__OP_CLOSE_PROCESS)
+			closer = call;
 		if (call->kind == PV__CALL_STARTED__OP_CLOSE_PROCESS) {
 			qemu_call_stop_timer(call);
 			qemu_call_done(call);
 		}
 	}
-	if (goes)
-		qemu_object_let_go(process);
+	if (closer != NULL)
+		qemu_object_let_go(process, closer);
 	TAILQ_FOREACH (call, &vm->calls, link)
 		if (!call->reported && call->kind == PV__CALL_STARTED__OP_CLOSE_WORKER && call->object != 0)
 			qemu_close_worker_if_idle(call);
@@ -103,9 +102,7 @@ static void spawn_done(void *arg, struct pv_guest_op *op, enum pv_err err, const
 /* The agent's name of the call's worker; PV_GUEST_NO_WORKER if it names none. */
 static uint64_t worker_id(const struct qemu_call *call)
 {
-	const struct qemu_object *worker = call->worker != 0 ? qemu_object_find(call->vm, call->worker) : NULL;
-
-	return worker != NULL ? worker->agent_id : PV_GUEST_NO_WORKER;
+	return call->worker != 0 ? qemu_request_id(call->vm, call->worker, QEMU_REQUEST_CALL) : PV_GUEST_NO_WORKER;
 }
 
 void qemu_start_spawn(struct qemu_call *call, const struct pv_guest_run *run)
@@ -115,7 +112,7 @@ void qemu_start_spawn(struct qemu_call *call, const struct pv_guest_run *run)
 	without_limit.timeout_ms = 0;
 	call->offset = run->stdin_data.len;
 	call->object = call->id;
-	call->agent_id = pv_agent_reserve_id(qemu_agent(call->vm));
+	call->agent_id = qemu_request_id(call->vm, call->id, QEMU_REQUEST_CALL);
 	call->op =
 	    pv_guest_spawn(qemu_agent(call->vm), call->agent_id, worker_id(call), &without_limit, spawn_done, call);
 }
@@ -129,7 +126,7 @@ static void kill_late(struct qemu_call *call)
 	if (process == NULL || process->ended)
 		return;
 	process->timed_out = true;
-	qemu_send_signal(call->vm, process->agent_id, SIGKILL);
+	qemu_send_time_out(call, process->agent_id);
 }
 
 void qemu_worker_run(struct qemu_call *call, const Pv__WorkerRunCall *run)
@@ -175,7 +172,8 @@ void qemu_report_status(void *arg)
 	status.has_running = 1;
 	status.running = !process->ended;
 	status.has_status = process->ended;
-	status.status = process->timed_out                      ? PV__RUN_STATUS__RUN_STATUS_TIMED_OUT
+	status.status = process->timed_out || process->status == PV_GUEST_TIMED_OUT
+	                    ? PV__RUN_STATUS__RUN_STATUS_TIMED_OUT
 	                : process->status == PV_GUEST_SIGNALLED ? PV__RUN_STATUS__RUN_STATUS_SIGNALLED
 	                                                        : PV__RUN_STATUS__RUN_STATUS_EXITED;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_PROCESS_STATUS;
@@ -213,7 +211,7 @@ static void close_late(struct qemu_call *call)
 		return;
 	}
 	call->killed = true;
-	qemu_send_signal(call->vm, process->agent_id, SIGKILL);
+	qemu_send_signal(call, qemu_request_id(call->vm, call->id, QEMU_REQUEST_KILL), process->agent_id, SIGKILL);
 	qemu_call_timer(call, KILL_MS, close_late);
 }
 
@@ -224,7 +222,7 @@ static void close_ended(void *arg)
 
 	if (call->reported || process == NULL)
 		return;
-	qemu_object_let_go(process);
+	qemu_object_let_go(process, call);
 	qemu_call_done(call);
 }
 
@@ -238,7 +236,7 @@ void qemu_close_process(struct qemu_call *call, uint64_t id)
 		qemu_call_later(call, close_ended);
 		return;
 	}
-	qemu_send_signal(call->vm, process->agent_id, SIGTERM);
+	qemu_send_signal(call, qemu_request_id(call->vm, call->id, QEMU_REQUEST_TERM), process->agent_id, SIGTERM);
 	qemu_call_timer(call, TERM_MS, close_late);
 }
 
@@ -256,6 +254,6 @@ void qemu_start_signal(struct qemu_call *call, const Pv__SignalCall *number)
 	const struct qemu_object *process = qemu_object_of(call, number->process, PROCESS);
 
 	if (process != NULL)
-		call->op =
-		    pv_guest_signal(qemu_agent(call->vm), process->agent_id, number->signal, qemu_plain_done, call);
+		call->op = pv_guest_signal(qemu_agent(call->vm), qemu_request_id(call->vm, call->id, QEMU_REQUEST_CALL),
+		                           process->agent_id, number->signal, qemu_plain_done, call);
 }

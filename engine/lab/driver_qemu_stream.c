@@ -49,7 +49,7 @@ void qemu_open_stream(struct qemu_call *call, const Pv__OpenStreamCall *open)
 
 	if (open->kind == PV__STREAM_KIND__STREAM_KIND_TAIL_FILE) {
 		call->object = call->id;
-		call->agent_id = pv_agent_reserve_id(qemu_agent(call->vm));
+		call->agent_id = qemu_request_id(call->vm, call->id, QEMU_REQUEST_CALL);
 		call->op = pv_guest_tail(qemu_agent(call->vm), call->agent_id,
 		                         (struct pv_bytes){ open->path.data, open->path.len }, tail_from(open->from),
 		                         open->offset, tail_done, call);
@@ -107,7 +107,6 @@ void qemu_stream_close(struct qemu_vm *vm, uint64_t id)
 	if (stream == NULL)
 		return;
 	if (stream->is_tail)
-		qemu_object_let_go(stream);
-	else
-		qemu_object_forget(stream);
+		qemu_release(vm, stream->agent_id); /* harmless if it comes twice */
+	qemu_object_forget(stream);
 }

@@ -15,7 +15,7 @@ void qemu_close_worker_if_idle(struct qemu_call *call)
 			return;
 	qemu_call_stop_timer(call);
 	if (worker != NULL)
-		qemu_object_let_go(worker);
+		qemu_object_let_go(worker, call);
 	qemu_call_done(call);
 }
 
@@ -34,17 +34,18 @@ static void worker_done(void *arg, struct pv_guest_op *op, enum pv_err err, cons
 void qemu_spawn_worker(struct qemu_call *call)
 {
 	call->object = call->id;
-	call->agent_id = pv_agent_reserve_id(qemu_agent(call->vm));
+	call->agent_id = qemu_request_id(call->vm, call->id, QEMU_REQUEST_CALL);
 	call->op = pv_guest_worker(qemu_agent(call->vm), call->agent_id, worker_done, call);
 }
 
-static void signal_children(const struct qemu_call *call, int number)
+/* Each of them gets it once, whichever runner asks. */
+static void signal_children(struct qemu_call *call, enum qemu_request nth, int number)
 {
 	const struct qemu_object *object;
 
 	TAILQ_FOREACH (object, &call->vm->objects, link)
 		if (object->kind == PROCESS && object->worker == call->object && !object->ended)
-			qemu_send_signal(call->vm, object->agent_id, number);
+			qemu_send_signal(call, qemu_request_id(call->vm, object->id, nth), object->agent_id, number);
 }
 
 static void close_worker_late(struct qemu_call *call)
@@ -55,7 +56,7 @@ static void close_worker_late(struct qemu_call *call)
 		return;
 	}
 	call->killed = true;
-	signal_children(call, SIGKILL);
+	signal_children(call, QEMU_REQUEST_WORKER_KILL, SIGKILL);
 	qemu_call_timer(call, KILL_MS, close_worker_late);
 }
 
@@ -71,7 +72,7 @@ void qemu_close_worker(struct qemu_call *call, uint64_t id)
 {
 	if (qemu_object_of(call, id, WORKER) == NULL)
 		return;
-	signal_children(call, SIGTERM);
+	signal_children(call, QEMU_REQUEST_WORKER_TERM, SIGTERM);
 	qemu_call_timer(call, TERM_MS, close_worker_late);
 	qemu_call_later(call, close_worker_now);
 }

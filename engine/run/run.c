@@ -142,6 +142,7 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 	if (err)
 		return err;
 	struct pv_driver_qemu_config driver = {
+		.run_id = run->place.id,
 		.run_dir = run->place.dir,
 		.socket_dir = run->place.socket_dir,
 		.cache_dir = cache_dir,
