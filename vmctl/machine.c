@@ -248,17 +248,25 @@ static void ask_status(struct pv_machine *machine)
 	pv_qmp_execute(machine->qmp, "query-status", NULL, 0, on_status, machine);
 }
 
-static void on_qmp_ready(void *arg, const char *version)
+void pv_machine_qmp_usable(struct pv_machine *machine)
 {
-	struct pv_machine *machine = arg;
-
-	(void)version;
 	machine->qmp_ready = true;
 	evtimer_del(machine->qmp_deadline);
 	/* No event was sent before; a broken KVM fails within milliseconds. */
 	if (machine->kvm)
 		ask_status(machine);
 	check_ready(machine);
+}
+
+static void on_qmp_ready(void *arg, const char *version)
+{
+	struct pv_machine *machine = arg;
+
+	(void)version;
+	if (machine->attach_op)
+		pv_machine_look(machine);
+	else
+		pv_machine_qmp_usable(machine);
 }
 
 static void on_reset(struct pv_machine *machine)
@@ -378,6 +386,11 @@ uint64_t pv_machine_start_ticks(const struct pv_machine *machine)
 	return pv_process_start_ticks(machine->process);
 }
 
+uint64_t pv_machine_console_start(const struct pv_machine *machine)
+{
+	return machine->console_log_start;
+}
+
 const char *pv_machine_console_path(const struct pv_machine *machine)
 {
 	return machine->console_log;
@@ -403,6 +416,7 @@ void pv_machine_destroy(struct pv_machine *machine)
 	if (machine->hello)
 		pva__hello__free_unpacked(machine->hello, NULL);
 	free(machine->name);
+	free(machine->uuid);
 	free(machine->console_log);
 	free(machine->qemu_log);
 	free(machine->qmp_closed);

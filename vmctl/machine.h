@@ -68,6 +68,30 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* What is known of a machine that another process started, and which has died since. */
+struct pv_machine_attach {
+	const char *name;
+	const char *dir; /* as at its start */
+	const char *socket_dir;
+	const char *uuid;
+	pid_t pid;
+	uint64_t start_ticks;
+	bool kvm;
+	uint64_t console_start;    /* pv_machine_console_start() of that process */
+	uint64_t boot_deadline_ms; /* from pv_machine_resume(), or from a reset, to the agent's answer */
+	struct pv_keeper *keeper;  /* has adopted the run, or NULL */
+	uint32_t keeper_vm;
+};
+
+/* Takes it over: the process must be the one with that start time, and QEMU's word for the UUID the same. The machine is stopped if it
+ * is not, and `attached` is called: then it is paused, and nothing runs in the guest until pv_machine_resume(). Requests to its agent
+ * wait until then. After the resume `ready` comes with `again`, once the agent has answered: the boot id in its answer tells whether the guest
+ * has booted in between. A failure before `attached` goes to that first and to `failed` then. How QEMU ended is not known of such a machine.
+ * PV_ERR_NOENT: there is no such process any more; PV_ERR_FOREIGN (through `attached`): it is another machine, which is left alone. */
+enum pv_err pv_machine_attach(struct event_base *base, const struct pv_machine_attach *config, const Pva__Hello *hello,
+                              const struct pv_machine_handler *handler, pv_machine_cb *attached, void *arg,
+                              struct pv_machine **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* What the agent is told at conversations to come (after a reset of the guest). Copied. */
 void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello);
 
@@ -86,6 +110,8 @@ struct pv_agent *pv_machine_agent(struct pv_machine *machine);
 pid_t pv_machine_pid(const struct pv_machine *machine);
 uint64_t pv_machine_start_ticks(const struct pv_machine *machine);
 const char *pv_machine_console_path(const struct pv_machine *machine);
+/* Bytes of console.log that are of boots before. */
+uint64_t pv_machine_console_start(const struct pv_machine *machine);
 
 /* Ends QEMU at once (SIGKILL), waits for it, removes its sockets, frees. Logs stay. No callback follows; open callbacks are
  * dropped. NULL is fine. May be called inside a callback of this machine. */

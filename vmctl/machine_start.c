@@ -18,10 +18,8 @@
 #include "vmctl/qemu_args.h"
 #include "vmctl/qmp.h"
 
-enum { QMP, AGENT, CONSOLE, KEEPER };
-
-static const char *const socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock",
-	                                                      PV_KEEPER_SOCKET };
+const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock",
+	                                                          PV_KEEPER_SOCKET };
 
 /* QEMU's numbers of the listening sockets. */
 static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
@@ -75,9 +73,9 @@ static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, str
 	enum pv_err err = PV_OK;
 
 	for (int i = 0; i < PV_MACHINE_SOCKETS && !err; i++) {
-		machine->sockets[i] = pv_xasprintf("%s/%s", dir, socket_names[i]);
+		machine->sockets[i] = pv_xasprintf("%s/%s", dir, pv_machine_socket_names[i]);
 		err = open_socket(machine->sockets[i], &sockets->listeners[i],
-		                  i >= CONSOLE ? NULL : &sockets->clients[i], msg);
+		                  i >= PV_MACHINE_CONSOLE ? NULL : &sockets->clients[i], msg);
 	}
 	return err;
 }
@@ -110,7 +108,8 @@ static enum pv_err open_log(const char *path, uint64_t *size, struct pv_errmsg *
 	return PV_OK;
 }
 
-static enum pv_err open_logs(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg)
+enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                 struct pv_errmsg *msg)
 {
 	enum pv_err err;
 
@@ -121,6 +120,8 @@ static enum pv_err open_logs(struct pv_machine *machine, const char *dir, struct
 		err = open_log(machine->qemu_log, &machine->qemu_log_start, msg);
 	if (err)
 		return err;
+	if (console_start < machine->console_log_start)
+		machine->console_log_start = console_start;
 	machine->watch = pv_console_watch_create(machine->base, machine->console_log, machine->console_log_start,
 	                                         pv_machine_on_console, machine);
 	if (!machine->watch)
@@ -134,10 +135,10 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
                               const struct sockets *sockets, struct pv_errmsg *msg)
 {
 	const struct pv_process_fd fds[] = {
-		{ sockets->listeners[QMP], child_fds.qmp },
-		{ sockets->listeners[AGENT], child_fds.agent },
-		{ sockets->listeners[CONSOLE], child_fds.console },
-		{ sockets->listeners[KEEPER], child_fds.keeper },
+		{ sockets->listeners[PV_MACHINE_QMP], child_fds.qmp },
+		{ sockets->listeners[PV_MACHINE_AGENT], child_fds.agent },
+		{ sockets->listeners[PV_MACHINE_CONSOLE], child_fds.console },
+		{ sockets->listeners[PV_MACHINE_KEEPER], child_fds.keeper },
 	};
 	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
 	enum pv_err err;
@@ -163,7 +164,7 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 		err = check_file(machine, "initrd", config->initrd, msg);
 	if (err)
 		return err;
-	err = open_logs(machine, config->dir, msg);
+	err = pv_machine_open_logs(machine, config->dir, UINT64_MAX, msg);
 	if (!err)
 		err = open_sockets(machine, config->socket_dir, sockets, msg);
 	/* From here on there is no moment in which it is unknown to the keeper. */
@@ -180,31 +181,40 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 	return err;
 }
 
+struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machine_handler *handler, void *arg,
+                                  const char *name, bool kvm, uint64_t boot_deadline_ms)
+{
+	struct pv_machine *machine = PV_NEW(struct pv_machine);
+
+	machine->base = base;
+	machine->handler = handler;
+	machine->arg = arg;
+	machine->name = pv_xstrdup(name);
+	machine->kvm = kvm;
+	machine->boot_deadline_ms = boot_deadline_ms;
+	machine->phase = PV_MACHINE_STARTING;
+	TAILQ_INIT(&machine->ops);
+	return machine;
+}
+
 enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg)
 {
 	struct sockets sockets = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
-	struct pv_machine *machine = PV_NEW(struct pv_machine);
+	struct pv_machine *machine =
+	    pv_machine_new(base, handler, arg, config->name, config->kvm, config->boot_deadline_ms);
 	enum pv_err err;
 
-	machine->base = base;
-	machine->handler = handler;
-	machine->arg = arg;
-	machine->name = pv_xstrdup(config->name);
-	machine->kvm = config->kvm;
-	machine->boot_deadline_ms = config->boot_deadline_ms;
-	machine->phase = PV_MACHINE_STARTING;
-	TAILQ_INIT(&machine->ops);
 	err = prepare(machine, config, &sockets, msg);
 	if (err) {
 		close_sockets(&sockets);
 		pv_machine_destroy(machine);
 		return err;
 	}
-	machine->qmp = pv_qmp_create(base, sockets.clients[QMP], &pv_machine_qmp_handler, machine);
-	machine->agent = pv_agent_create(base, sockets.clients[AGENT], &pv_machine_agent_handler, machine);
-	sockets.clients[QMP] = sockets.clients[AGENT] = -1;
+	machine->qmp = pv_qmp_create(base, sockets.clients[PV_MACHINE_QMP], &pv_machine_qmp_handler, machine);
+	machine->agent = pv_agent_create(base, sockets.clients[PV_MACHINE_AGENT], &pv_machine_agent_handler, machine);
+	sockets.clients[PV_MACHINE_QMP] = sockets.clients[PV_MACHINE_AGENT] = -1;
 	/* With our copies closed the end of QEMU is the end of its sockets. */
 	close_sockets(&sockets);
 	pv_machine_set_hello(machine, hello);
