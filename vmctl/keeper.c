@@ -379,6 +379,17 @@ void pv_keeper_tell_pid(struct pv_keeper *keeper, uint32_t id, pid_t pid, uint64
 		lost(keeper, msg.text);
 }
 
+bool pv_keeper_knows(struct pv_keeper *keeper, uint32_t id, pid_t *pid, uint64_t *start_ticks)
+{
+	const struct watched *vm = find(keeper, id);
+
+	if (vm == NULL)
+		return false;
+	*pid = vm->pid;
+	*start_ticks = vm->start_ticks;
+	return true;
+}
+
 void pv_keeper_forget(struct pv_keeper *keeper, uint32_t id)
 {
 	struct watched *vm = find(keeper, id);

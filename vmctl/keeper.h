@@ -43,6 +43,8 @@ enum pv_err pv_keeper_watch(struct pv_keeper *keeper, uint32_t vm, const char *n
                             struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Its process, as soon as there is one. */
 void pv_keeper_tell_pid(struct pv_keeper *keeper, uint32_t vm, pid_t pid, uint64_t start_ticks);
+/* Does the keeper know the VM? Its process then, 0 if that was not told. */
+bool pv_keeper_knows(struct pv_keeper *keeper, uint32_t vm, pid_t *pid, uint64_t *start_ticks);
 /* The runner has ended it. */
 void pv_keeper_forget(struct pv_keeper *keeper, uint32_t vm);
 

@@ -113,6 +113,10 @@ const char *pv_machine_console_path(const struct pv_machine *machine);
 /* Bytes of console.log that are of boots before. */
 uint64_t pv_machine_console_start(const struct pv_machine *machine);
 
+/* Ends what a cut boot may have left: the process (0: not known, then whatever answers on the socket is asked to quit), and the sockets.
+ * Blocks, at most some seconds. */
+void pv_machine_end_leftover(const char *socket_dir, pid_t pid, uint64_t start_ticks);
+
 /* Ends QEMU at once (SIGKILL), waits for it, removes its sockets, frees. Logs stay. No callback follows; open callbacks are
  * dropped. NULL is fine. May be called inside a callback of this machine. */
 void pv_machine_destroy(struct pv_machine *machine);

@@ -253,6 +253,14 @@ void pv_engine_vm_changed(struct pv_engine *engine, uint32_t vm, Pv__VmChange ch
 		                 reason != NULL ? reason : "no reason", msg.text);
 }
 
+/* Until the engine goes through a record again: what cannot be taken over is lost. */
+__attribute__((weak)) void pv_engine_vm_attached(struct pv_engine *engine, uint32_t vm, enum pv_err err,
+                                                 const struct pv_errmsg *msg)
+{
+	if (err)
+		pv_engine_vm_changed(engine, vm, PV__VM_CHANGE__VM_CHANGE_LOST, msg->text);
+}
+
 void pv_engine_drop_calls(struct pv_engine *engine)
 {
 	struct pv_call *call, *next;

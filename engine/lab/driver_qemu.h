@@ -19,4 +19,8 @@ struct pv_driver_qemu_config {
 /* Makes the driver and hands it to `engine`. Strings are copied. */
 void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qemu_config *config);
 
+/* After the install, before any attach: makes the keeper of the dead runner watch this process. PV_OK also if there is none any more;
+ * another one is started then for what is attached. PV_ERR_BUSY: the run has a runner, or its VMs are being ended. */
+enum pv_err pv_driver_qemu_take_over(struct pv_engine *engine, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 #endif

@@ -31,6 +31,7 @@ struct qemu_call {
 	uint64_t offset;   /* read_console; `max` 0: all there is */
 	uint32_t max;
 	bool killed;      /* close_process: SIGKILL was sent */
+	bool again;       /* started by another runner before */
 	uint64_t release; /* agent's object that goes when the outcome is safe; 0: none */
 	char *refusal;    /* for later: why the call cannot be carried out */
 	Pv__ErrorKind refusal_kind;
@@ -52,6 +53,8 @@ struct qemu_object {
 
 	/* of a process */
 	struct pv_guest_op *wait;
+	bool rebuilt;  /* another runner started it, and whether it runs is not known before the guest has answered */
+	char *unknown; /* it has ended, but how cannot be told: the reason */
 	bool ended;
 	bool timed_out; /* killed by the time limit of a wait */
 	enum pv_guest_status status;
@@ -89,6 +92,19 @@ struct qemu_vm {
 	char uuid[37];
 	bool kvm;
 	bool kvm_optional; /* accelerator "auto": TCG may take over */
+
+	/* of a VM that another runner booted */
+	bool attaching;          /* its result is not told yet */
+	bool taken_over;         /* its agent has not answered this runner yet */
+	bool stays_paused;       /* go() is not for it */
+	char *boot_id;           /* of the guest as that runner knew it */
+	struct qemu_call *reset; /* waits for go() */
+	uint64_t reset_ms;
+	char *refusal; /* why it cannot be attached, for `later` */
+	enum pv_err refused_err;
+	struct pv_deferred later;
+	struct pv_deferred note; /* the guest has booted again, which is safe in the journal when this runs */
+	char *new_boot_id;
 	UT_hash_handle hh;
 };
 
@@ -110,6 +126,12 @@ struct qemu_driver {
 };
 
 /* ---- driver_qemu.c ---- */
+struct qemu_vm *qemu_find_vm(struct qemu_driver *driver, uint32_t id); /* made if need be; the state has it */
+struct qemu_call *qemu_add_call(struct qemu_driver *driver, const Pv__CallStarted *started);
+/* Starts a call that was added. */
+void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started);
+/* A pv_machine_cb: end of pause, resume or reset. */
+void qemu_lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *msg);
 
 /* The requests of a call that do something in the guest, so that their ids must be the same for whoever asks. */
 enum qemu_request {
@@ -139,8 +161,24 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text);
 
 /* The keeper of the run, started before its first VM; NULL if there is none, which was told. */
 struct pv_keeper *qemu_keeper(struct qemu_driver *driver);
+enum pv_err qemu_adopt_keeper(struct qemu_driver *driver, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- driver_qemu_attach.c ---- */
+void qemu_attach(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test);
+void qemu_start_again(void *self, const Pv__CallStarted *started);
+void qemu_go(void *self);
+/* The agent of a VM that was taken over has answered. True if the guest has booted in between: its objects are gone then. */
+bool qemu_taken_over(struct qemu_vm *vm, const char *boot_id);
+/* The guest has booted again by itself or by a reset: its boot id is kept for the next runner. */
+void qemu_note_boot_id(struct qemu_vm *vm, const char *boot_id);
+void qemu_forget_boot_id(struct qemu_vm *vm);
 
 /* ---- driver_qemu_boot.c ---- */
+/* `first`: not for a conversation after a reset, when the battery clock has the time. `entropy` is for the 32 bytes of it. */
+void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bool first);
+/* The guest has forgotten what it was doing. */
+void qemu_guest_reset(struct qemu_vm *vm);
+extern const struct pv_machine_handler qemu_machine_handler;
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
 
 /* ---- driver_qemu_guest.c ---- */

@@ -39,6 +39,7 @@ void qemu_object_forget(struct qemu_object *object)
 	pv_guest_op_settle(object->wait);
 	pv_buf_free(&object->out);
 	pv_buf_free(&object->err);
+	free(object->unknown);
 	free(object);
 }
 
@@ -61,6 +62,21 @@ void qemu_object_let_go(struct qemu_object *object, struct qemu_call *call)
 	qemu_object_forget(object);
 }
 
+struct qemu_object *qemu_object_rebuild(struct qemu_vm *vm, uint64_t id, Pv__ObjectKind kind)
+{
+	struct qemu_object *object = PV_NEW(struct qemu_object);
+
+	object->id = id;
+	object->agent_id = qemu_request_id(vm, id, QEMU_REQUEST_CALL);
+	object->vm = vm;
+	object->kind = kind;
+	object->rebuilt = true;
+	TAILQ_INSERT_TAIL(&vm->objects, object, link);
+	if (kind == PROCESS)
+		qemu_await_end(object);
+	return object;
+}
+
 struct qemu_object *qemu_object_of(struct qemu_call *call, uint64_t id, Pv__ObjectKind kind)
 {
 	struct qemu_object *object = qemu_object_find(call->vm, id);
@@ -68,6 +84,9 @@ struct qemu_object *qemu_object_of(struct qemu_call *call, uint64_t id, Pv__Obje
 	call->object = id;
 	if (object != NULL && object->kind == kind)
 		return object;
+	/* The intent to close it is in the journal, so that the state has none any more. */
+	if (object == NULL && call->again && kind != STREAM)
+		return qemu_object_rebuild(call->vm, id, kind);
 	/* A reset is under way: the state learns of it at its end. */
 	qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the guest was reset meanwhile");
 	return NULL;
@@ -89,8 +108,7 @@ bool qemu_object_call(struct qemu_call *call, const Pv__CallStarted *started)
 		qemu_wait_for(call, started->wait);
 		return true;
 	case PV__CALL_STARTED__OP_PROCESS_STATUS:
-		if (qemu_object_of(call, started->process_status->process, PROCESS) != NULL)
-			qemu_call_later(call, qemu_report_status);
+		qemu_status(call, started->process_status->process);
 		return true;
 	case PV__CALL_STARTED__OP_SIGNAL:
 		qemu_start_signal(call, started->signal);

@@ -34,6 +34,8 @@ struct pv_agent *qemu_agent(const struct qemu_vm *vm);
 struct qemu_object *qemu_object_find(const struct qemu_vm *vm, uint64_t id); /* NULL if there is none */
 /* The one that the call opens. */
 struct qemu_object *qemu_object_add(struct qemu_call *call, Pv__ObjectKind kind);
+/* One that a call of another runner has opened. */
+struct qemu_object *qemu_object_rebuild(struct qemu_vm *vm, uint64_t id, Pv__ObjectKind kind);
 void qemu_object_forget(struct qemu_object *object);
 /* The same in the guest, when the outcome of `call` is safe. */
 void qemu_object_let_go(struct qemu_object *object, struct qemu_call *call);
@@ -44,7 +46,9 @@ struct qemu_object *qemu_object_of(struct qemu_call *call, uint64_t id, Pv__Obje
 void qemu_start_spawn(struct qemu_call *call, const struct pv_guest_run *run);
 void qemu_worker_run(struct qemu_call *call, const Pv__WorkerRunCall *run);
 void qemu_wait_for(struct qemu_call *call, const Pv__WaitCall *wait);
-void qemu_report_status(void *call);
+void qemu_status(struct qemu_call *call, uint64_t process);
+/* Has the guest tell its end when it comes. */
+void qemu_await_end(struct qemu_object *process);
 void qemu_close_process(struct qemu_call *call, uint64_t id);
 void qemu_write_stdin(struct qemu_call *call, const Pv__StdinWriteCall *write);
 void qemu_start_signal(struct qemu_call *call, const Pv__SignalCall *number);

@@ -68,13 +68,28 @@ static void process_ended(void *arg, struct pv_guest_op *op, enum pv_err err, co
 	}
 	if (err == PV_ERR_LOST || err == PV_ERR_CANCELED)
 		return; /* the machine's handler follows and ends the calls */
-	/* Its end cannot be told (its output was too much, for one). */
+	/* Its end cannot be told. */
 	process->ended = true;
+	process->unknown = pv_xstrdup(msg->text);
 	TAILQ_FOREACH (call, &vm->calls, link)
 		if (!call->reported && call->object == process->id) {
 			qemu_call_stop_timer(call);
 			qemu_guest_failed(call, err, sys_errno, msg);
 		}
+}
+
+void qemu_await_end(struct qemu_object *process)
+{
+	process->wait = pv_guest_wait(qemu_agent(process->vm), process->agent_id, process_ended, process);
+}
+
+/* True if nobody can tell how it ended, and the call was told so. */
+static bool end_is_unknown(struct qemu_call *call, const struct qemu_object *process)
+{
+	if (process->unknown == NULL)
+		return false;
+	qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_GUEST, 0, process->unknown);
+	return true;
 }
 
 /* ---- spawn ---- */
@@ -92,7 +107,7 @@ static void spawn_done(void *arg, struct pv_guest_op *op, enum pv_err err, const
 	}
 	process = qemu_object_add(call, PROCESS);
 	process->worker = call->worker;
-	process->wait = pv_guest_wait(qemu_agent(call->vm), process->agent_id, process_ended, process);
+	qemu_await_end(process);
 	if (call->kind == PV__CALL_STARTED__OP_SPAWN)
 		qemu_report_spawned(call, result->pid);
 	else
@@ -144,7 +159,7 @@ static void report_ended(void *arg)
 	struct qemu_call *call = arg;
 	struct qemu_object *process = qemu_object_find(call->vm, call->object);
 
-	if (!call->reported && process != NULL)
+	if (!call->reported && process != NULL && !end_is_unknown(call, process))
 		report_process(call, process);
 }
 
@@ -160,14 +175,14 @@ void qemu_wait_for(struct qemu_call *call, const Pv__WaitCall *wait)
 		qemu_call_timer(call, wait->timeout_ms, kill_late);
 }
 
-void qemu_report_status(void *arg)
+static void report_status(void *arg)
 {
 	struct qemu_call *call = arg;
 	const struct qemu_object *process = qemu_object_find(call->vm, call->object);
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__ProcessStatus status = PV__PROCESS_STATUS__INIT;
 
-	if (call->reported || process == NULL)
+	if (call->reported || process == NULL || end_is_unknown(call, process))
 		return;
 	status.has_running = 1;
 	status.running = !process->ended;
@@ -179,6 +194,35 @@ void qemu_report_status(void *arg)
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_PROCESS_STATUS;
 	ended.process_status = &status;
 	qemu_call_report(call, &ended);
+}
+
+/* The guest answers in order: if the process has ended, that was told before. */
+static void status_known(void *arg, struct pv_guest_op *op, enum pv_err err, const struct pv_guest_result *result,
+                         int sys_errno, const struct pv_errmsg *msg)
+{
+	struct qemu_call *call = arg;
+	struct qemu_object *process = qemu_object_find(call->vm, call->object);
+
+	(void)op;
+	(void)result;
+	if (process != NULL)
+		process->rebuilt = false;
+	if (process != NULL && process->ended)
+		report_status(call);
+	else if (!qemu_guest_failed(call, err, sys_errno, msg))
+		report_status(call);
+}
+
+void qemu_status(struct qemu_call *call, uint64_t id)
+{
+	struct qemu_object *process = qemu_object_of(call, id, PROCESS);
+
+	if (process == NULL)
+		return;
+	if (process->rebuilt && !process->ended)
+		call->op = pv_guest_signal(qemu_agent(call->vm), 0, process->agent_id, 0, status_known, call);
+	else
+		qemu_call_later(call, report_status);
 }
 
 static void stdin_done(void *arg, struct pv_guest_op *op, enum pv_err err, const struct pv_guest_result *result,
