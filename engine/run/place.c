@@ -16,6 +16,7 @@
 /* What the driver and vmctl put behind the socket directory: "/v<vm number>/<name>.sock". */
 #define SOCKET_NAME_MAX 32
 #define ID_TRIES        16
+#define SOCKETS_LINK    "sockets" /* in the run directory; provium-keeper removes it, too */
 
 static bool fits_sockets(const char *dir)
 {
@@ -139,7 +140,24 @@ static enum pv_err find_socket_dir(struct pv_run_place *place, struct pv_errmsg 
 		place->socket_dir = pv_xstrdup(place->dir);
 		return PV_OK;
 	}
-	return in_runtime_dir(place) ? PV_OK : temporary(true, &place->socket_dir, msg);
+	enum pv_err err = in_runtime_dir(place) ? PV_OK : temporary(true, &place->socket_dir, msg);
+	if (err)
+		return err;
+	char *link = pv_xasprintf("%s/" SOCKETS_LINK, place->dir);
+	if (symlink(place->socket_dir, link) < 0)
+		err = pv_err_sys(msg, PV_ERR_IO, errno, "cannot make the link %s", link);
+	free(link);
+	return err;
+}
+
+char *pv_run_place_sockets(const char *run_dir)
+{
+	char target[PATH_MAX];
+	char *link = pv_xasprintf("%s/" SOCKETS_LINK, run_dir);
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+	free(link);
+	return n > 0 ? pv_xasprintf("%.*s", (int)n, target) : pv_xstrdup(run_dir);
 }
 
 enum pv_err pv_run_place_make(const struct pv_place_request *request, struct pv_run_place *out, struct pv_errmsg *msg)
@@ -162,8 +180,13 @@ enum pv_err pv_run_place_make(const struct pv_place_request *request, struct pv_
 
 void pv_run_place_clear(const struct pv_run_place *place)
 {
-	if (strcmp(place->socket_dir, place->dir) != 0)
+	if (strcmp(place->socket_dir, place->dir) != 0) {
+		char *link = pv_xasprintf("%s/" SOCKETS_LINK, place->dir);
+
 		pv_dirs_remove(place->socket_dir);
+		unlink(link);
+		free(link);
+	}
 	if (!place->keep)
 		pv_dirs_remove(place->dir);
 }

@@ -143,11 +143,15 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 	if (err)
 		return err;
 	struct pv_driver_qemu_config driver = {
+		.run_id = run->place.id,
 		.run_dir = run->place.dir,
 		.socket_dir = run->place.socket_dir,
 		.cache_dir = cache_dir,
 		.agent = run->config.agent,
 		.accel = run->options->accel,
+		.keeper = run->config.keeper,
+		/* A run without a record cannot be gone on with. */
+		.orphan_ms = run->place.keep ? run->options->orphan_timeout_ns / 1000000u : 0,
 	};
 	pv_driver_qemu_install(run->engine, &driver);
 	free(cache_dir);
