@@ -1,10 +1,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "engine/core/units.h"
 #include "engine/replay/dot.h"
-#include "engine/replay/fold.h"
+#include "engine/replay/point.h"
 #include "engine/replay/timeline.h"
 #include "engine/replay/tree.h"
 #include "tools/provium/verb.h"
@@ -23,11 +21,11 @@ static const struct pv_option options[] = {
 	{ "test", 0, PV_OPTION_TEXT, AT(timeline.test), .argument = "STR",
 	  .help = "events of tests whose name contains STR" },
 	{ "object", 0, PV_OPTION_TEXT, AT(timeline.object), .argument = "NAME",
-	  .help = "events of one VM, bridge, lab or task, like \"vm a\" or a" },
+	  .help = "events of one VM, bridge, lab or task, like \"vm a\" or a; dc/a in a sub-lab" },
 	{ "kind", 0, PV_OPTION_TEXT, AT(timeline.kind), .argument = "KIND",
 	  .help = "events of one kind, like test_ended, or calls of one operation, like boot" },
 	{ "slow", 0, PV_OPTION_FLAG, AT(timeline.slow), .help = "what has a duration, longest first" },
-	{ "json", 0, PV_OPTION_FLAG, AT(timeline.json), .help = "one JSON object a line" },
+	{ "json", 0, PV_OPTION_FLAG, AT(timeline.json), .help = "one JSON object a line; with --at: the tree as one" },
 	{ "at", 0, PV_OPTION_TEXT, AT(at), .argument = "SEQ|TIME|TEST",
 	  .help = "the lab as a tree after event SEQ, at TIME (12.5s) since the start, or at the end of TEST" },
 	{ "dot", 0, PV_OPTION_FLAG, AT(dot), .help = "with --at: the lab as a graph for Graphviz" },
@@ -45,76 +43,24 @@ static const struct pv_option options[] = {
 
 /* ---- --at ---- */
 
-struct point {
-	uint64_t seq; /* SEQ; found for the others */
-	bool by_time, by_test;
-	uint64_t mono_ns;
-	const char *test;
-	bool found;
-};
-
-static bool is_number(const char *text)
+static enum pv_err show_at(struct pv_journal *journal, const struct flags *flags, struct pv_errmsg *msg)
 {
-	return *text && text[strspn(text, "0123456789")] == '\0';
-}
-
-static struct point parse_point(const char *text)
-{
-	struct point point = { .test = text };
-
-	if (is_number(text)) {
-		point.seq = strtoull(text, NULL, 10);
-		point.found = true;
-	} else if (*text >= '0' && *text <= '9' && pv_parse_duration(text, true, &point.mono_ns, NULL) == PV_OK) {
-		point.by_time = true;
-	} else {
-		point.by_test = true;
-	}
-	return point;
-}
-
-/* TIME: the last event up to then. TEST: the event before the test's end, when its lab still stands as it ended. */
-static bool find_point(void *arg, const struct pv_timeline_line *line)
-{
-	struct point *point = arg;
-
-	if (point->by_time) {
-		if (line->mono_ns > point->mono_ns)
-			return false;
-		point->seq = line->seq;
-		point->found = true;
-		return true;
-	}
-	if (strcmp(line->kind, "test_ended") != 0 || strcmp(line->test, point->test) != 0)
-		return true;
-	point->seq = line->seq - 1;
-	point->found = true;
-	return false;
-}
-
-static enum pv_err show_at(struct pv_journal *journal, const char *text, bool dot, struct pv_errmsg *msg)
-{
-	struct point point = parse_point(text);
-	uint64_t last = pv_journal_last_seq(journal);
-	enum pv_err err = PV_OK;
-
-	if (point.by_time || point.by_test)
-		err = pv_timeline_walk(journal, 0, find_point, &point, msg);
-	if (err)
-		return err;
-	if (!point.found)
-		return pv_err_set(msg, PV_ERR_NOENT, "--at %s: no such %s in this run", text,
-		                  point.by_test ? "test" : "time");
-	if (point.seq < 1 || point.seq > last)
-		return pv_err_set(msg, PV_ERR_NOENT, "--at %s: the run has events 1 to %" PRIu64, text, last);
 	struct pv_state *state = pv_state_create();
-	err = pv_fold_walk(journal, point.seq, state, NULL, NULL, NULL, msg);
-	if (!err && dot) {
-		pv_dot_print(state, stdout);
+	struct pv_waits waits = { .items = NULL };
+	struct pv_point point;
+	enum pv_err err = pv_point_find(journal, flags->at, flags->timeline.file, &point, msg);
+
+	if (!err)
+		err = pv_point_fold(journal, point, state, &waits, msg);
+	if (!err && flags->dot) {
+		pv_dot_print(state, &waits, stdout);
+	} else if (!err && flags->timeline.json) {
+		pv_tree_print_json(state, &waits, (struct pv_tree_point){ point.seq, point.mono_ns }, stdout);
 	} else if (!err) {
-		printf("after event %" PRIu64 "\n", point.seq);
-		pv_tree_print(state, stdout);
+		printf("after event %" PRIu64 ", %.3fs\n", point.seq, (double)point.mono_ns / 1e9);
+		pv_tree_print(state, &waits, stdout);
 	}
+	pv_waits_free(&waits);
 	pv_state_destroy(state);
 	return err;
 }
@@ -131,7 +77,7 @@ static enum pv_exit replay(const struct flags *flags, const char *run)
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return PV_EXIT_TROUBLE;
 	if (flags->at)
-		err = show_at(journal, flags->at, flags->dot, &msg);
+		err = show_at(journal, flags, &msg);
 	else
 		err = pv_timeline_print(journal, &flags->timeline, stdout, &msg);
 	fflush(stdout);
@@ -140,6 +86,27 @@ static enum pv_exit replay(const struct flags *flags, const char *run)
 	pv_journal_close(journal);
 	free(dir);
 	return err ? PV_EXIT_TROUBLE : PV_EXIT_OK;
+}
+
+/* False, and told, if the flags contradict one another. */
+static bool fits(const struct flags *flags)
+{
+	const struct pv_timeline_options *filter = &flags->timeline;
+	struct pv_errmsg msg = { .text = "" };
+	const char *trouble = NULL;
+
+	if (flags->dot && !flags->at)
+		trouble = "--dot shows the lab at one point: it needs --at";
+	else if (flags->at && (filter->test || filter->object || filter->kind || filter->slow))
+		trouble =
+		    "--at shows the lab at one point: of the filters only --file goes with it, to say in which file a TEST is";
+	else if (flags->dot && filter->json)
+		trouble = "--dot and --json exclude each other";
+	else if (filter->kind && pv_timeline_check_kind(filter->kind, &msg) != PV_OK)
+		trouble = msg.text;
+	if (trouble)
+		(void)pv_verb_usage(&pv_verb_replay, "%s", trouble);
+	return !trouble;
 }
 
 static enum pv_exit run(char *const *argv)
@@ -152,9 +119,7 @@ static enum pv_exit run(char *const *argv)
 		code = PV_EXIT_TROUBLE;
 	else if (rest.n != 1)
 		code = pv_verb_usage(&pv_verb_replay, rest.n ? "one RUN at a time" : "which RUN? `last` is the newest");
-	else if (flags.dot && !flags.at)
-		code = pv_verb_usage(&pv_verb_replay, "--dot shows the lab at one point: it needs --at");
-	else
+	else if (fits(&flags))
 		code = replay(&flags, rest.items[0]);
 	free(rest.items);
 	return code;
