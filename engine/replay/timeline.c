@@ -309,6 +309,8 @@ static bool on_event(void *arg, uint64_t seq, const Pv__Event *event, const stru
 		.test = "",
 		.op = "",
 		.source = "",
+		.event = event,
+		.before = before,
 	};
 
 	pv_buf_clear(&walk->object);

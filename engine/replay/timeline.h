@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "engine/core/state.h"
 #include "journal/journal.h"
 #include "proto/err.h"
 #include "proto/mem.h"
@@ -27,7 +28,9 @@ struct pv_timeline_line {
 	uint64_t duration_ns;
 	const char *source; /* shown path of the Lua file whose line `source_line` caused it; "" if unknown */
 	uint32_t source_line;
-	bool failed; /* it tells of a failure: of a call, a task, a test, a file, the run or a VM */
+	const Pv__Event *event;        /* the record itself */
+	const struct pv_state *before; /* the lab before it */
+	bool failed;                   /* it tells of a failure: of a call, a task, a test, a file, the run or a VM */
 };
 
 /* `line` and its strings die with the call. False ends the walk. */

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "engine/replay/diff.h"
 #include "engine/replay/dot.h"
 #include "engine/replay/point.h"
 #include "engine/replay/timeline.h"
@@ -8,7 +9,7 @@
 #include "tools/provium/verb.h"
 
 struct flags {
-	const char *config, *at;
+	const char *config, *at, *diff;
 	bool dot;
 	struct pv_timeline_options timeline;
 };
@@ -29,13 +30,13 @@ static const struct pv_option options[] = {
 	{ "at", 0, PV_OPTION_TEXT, AT(at), .argument = "SEQ|TIME|TEST",
 	  .help = "the lab as a tree after event SEQ, at TIME (12.5s) since the start, or at the end of TEST" },
 	{ "dot", 0, PV_OPTION_FLAG, AT(dot), .help = "with --at: the lab as a graph for Graphviz" },
+	{ "diff", 0, PV_OPTION_TEXT, AT(diff), .argument = "OTHER", .help = "where this run and the run OTHER part" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
 	PV_OPTION_NOT_YET("script"),
 	PV_OPTION_NOT_YET("until"),
 	PV_OPTION_NOT_YET("repl"),
 	PV_OPTION_NOT_YET("step"),
-	PV_OPTION_NOT_YET("diff"),
 	{ .name = NULL },
 };
 
@@ -65,18 +66,49 @@ static enum pv_err show_at(struct pv_journal *journal, const struct flags *flags
 	return err;
 }
 
+/* ---- --diff ---- */
+
+static enum pv_exit show_diff(struct pv_journal *journal, const struct flags *flags, const char *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	enum pv_exit code = PV_EXIT_TROUBLE;
+	struct pv_journal *other;
+	struct pv_diff diff;
+	char *dir;
+
+	if (!pv_verb_open_run(flags->config, flags->diff, &other, &dir))
+		return code;
+	if (pv_diff_make(journal, other, &diff, &msg) != PV_OK) {
+		pv_run_say("%s and %s: %s", run, flags->diff, msg.text);
+	} else {
+		if (flags->timeline.json)
+			pv_diff_print_json(&diff, run, flags->diff, stdout);
+		else
+			pv_diff_print(&diff, run, flags->diff, stdout);
+		fflush(stdout);
+		code = diff.n_partings > 0 ? PV_EXIT_PROOF : PV_EXIT_OK;
+	}
+	pv_diff_free(&diff);
+	pv_journal_close(other);
+	free(dir);
+	return code;
+}
+
 /* ---- the verb ---- */
 
 static enum pv_exit replay(const struct flags *flags, const char *run)
 {
 	struct pv_errmsg msg = { .text = "" };
+	enum pv_exit code = PV_EXIT_OK;
 	struct pv_journal *journal;
-	enum pv_err err;
+	enum pv_err err = PV_OK;
 	char *dir;
 
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return PV_EXIT_TROUBLE;
-	if (flags->at)
+	if (flags->diff)
+		code = show_diff(journal, flags, run);
+	else if (flags->at)
 		err = show_at(journal, flags, &msg);
 	else
 		err = pv_timeline_print(journal, &flags->timeline, stdout, &msg);
@@ -85,7 +117,7 @@ static enum pv_exit replay(const struct flags *flags, const char *run)
 		pv_run_say("%s: %s", run, msg.text);
 	pv_journal_close(journal);
 	free(dir);
-	return err ? PV_EXIT_TROUBLE : PV_EXIT_OK;
+	return err ? PV_EXIT_TROUBLE : code;
 }
 
 /* False, and told, if the flags contradict one another. */
@@ -100,6 +132,9 @@ static bool fits(const struct flags *flags)
 	else if (flags->at && (filter->test || filter->object || filter->kind || filter->slow))
 		trouble =
 		    "--at shows the lab at one point: of the filters only --file goes with it, to say in which file a TEST is";
+	else if (flags->diff &&
+	         (flags->at || filter->file || filter->test || filter->object || filter->kind || filter->slow))
+		trouble = "--diff compares whole runs: only --json goes with it";
 	else if (flags->dot && filter->json)
 		trouble = "--dot and --json exclude each other";
 	else if (filter->kind && pv_timeline_check_kind(filter->kind, &msg) != PV_OK)

@@ -34,7 +34,7 @@ static void play(struct ev *ev)
 	ev_blocked(ev, 2, 50 * MIB, 1, FULL);                                      /* 5 */
 	uint32_t root = ev_lab(ev, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0, "provium");  /* 6 */
 	ev_claimed(ev, 300 * MIB, 2);                                              /* 7 */
-	uint32_t sub = ev_lab(ev, PV__LAB_KIND__LAB_KIND_SUB, root, 0, "dc");  /* 8 */
+	uint32_t sub = ev_lab(ev, PV__LAB_KIND__LAB_KIND_SUB, root, 0, "dc");      /* 8 */
 	uint32_t inner = ev_lab(ev, PV__LAB_KIND__LAB_KIND_SUB, sub, 0, "rack");   /* 9 */
 	uint32_t vm = ev_vm(ev, inner, "a", "default");                            /* 10 */
 	uint64_t boot = ev_boot(ev, vm);                                           /* 11 */
@@ -52,7 +52,7 @@ static void play(struct ev *ev)
 	ev_blocked(ev, 2, 256 * MIB, 1, FULL);                                     /* 23 */
 	ev_blocked(ev, 2, 512 * MIB, 2, FULL);                                     /* 24 */
 	ev_boot(ev, vm2);                                                          /* 25 */
-	ev_test_started(ev, 2, "same");                                          /* 26 */
+	ev_test_started(ev, 2, "same");                                            /* 26 */
 	ev_test_logged(ev, 2, "y");                                                /* 27 */
 	assert_int_equal(pv_journal_commit(ev->journal, &msg), PV_OK);
 }
@@ -260,14 +260,10 @@ static bool count_object(void *arg, const struct pv_timeline_line *line)
 /* The same name may stand in several labs: the path tells them apart, the last part finds all. */
 static void test_timeline__objects_of_sub_labs(void **state)
 {
-	static const struct objects cases[] = { { "vm dc/rack/b", 0 },
-		                                { "vm dc/rack/a", 5 },
-		                                { "dc/rack/a", 5 },
-		                                { "vm a", 5 },
-		                                { "a", 5 },
-		                                { "rack/a", 0 },
-		                                { "vm rack", 0 },
-		                                { "lab rack", 2 } };
+	static const struct objects cases[] = {
+		{ "vm dc/rack/b", 0 }, { "vm dc/rack/a", 5 }, { "dc/rack/a", 5 }, { "vm a", 5 }, { "a", 5 },
+		{ "rack/a", 0 },       { "vm rack", 0 },      { "lab rack", 2 }
+	};
 	struct pv_errmsg msg = { .text = "" };
 	struct ev ev;
 
