@@ -1,16 +1,19 @@
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "engine/replay/diff.h"
 #include "engine/replay/dot.h"
 #include "engine/replay/point.h"
 #include "engine/replay/timeline.h"
 #include "engine/replay/tree.h"
+#include "engine/replay/viewer_terminal.h"
 #include "tools/provium/verb.h"
 
 struct flags {
 	const char *config, *at, *diff;
-	bool dot;
+	bool dot, step;
 	struct pv_timeline_options timeline;
 };
 
@@ -30,13 +33,13 @@ static const struct pv_option options[] = {
 	{ "at", 0, PV_OPTION_TEXT, AT(at), .argument = "SEQ|TIME|TEST",
 	  .help = "the lab as a tree after event SEQ, at TIME (12.5s) since the start, or at the end of TEST" },
 	{ "dot", 0, PV_OPTION_FLAG, AT(dot), .help = "with --at: the lab as a graph for Graphviz" },
+	{ "step", 0, PV_OPTION_FLAG, AT(step), .help = "a viewer for the terminal: event by event, forward and back" },
 	{ "diff", 0, PV_OPTION_TEXT, AT(diff), .argument = "OTHER", .help = "where this run and the run OTHER part" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
 	PV_OPTION_NOT_YET("script"),
 	PV_OPTION_NOT_YET("until"),
 	PV_OPTION_NOT_YET("repl"),
-	PV_OPTION_NOT_YET("step"),
 	{ .name = NULL },
 };
 
@@ -94,6 +97,33 @@ static enum pv_exit show_diff(struct pv_journal *journal, const struct flags *fl
 	return code;
 }
 
+/* ---- --step ---- */
+
+static enum pv_exit step(struct pv_journal *journal, const char *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	struct pv_viewer *viewer = NULL;
+	struct pv_story *story = NULL;
+	int ended_by = 0;
+	enum pv_err err = pv_story_open(journal, &story, &msg);
+
+	if (!err) {
+		viewer = pv_viewer_create(story, run);
+		err = pv_viewer_run(viewer, STDIN_FILENO, STDOUT_FILENO, &ended_by, &msg);
+	}
+	pv_viewer_destroy(viewer);
+	pv_story_close(story);
+	if (err)
+		pv_run_say("replay --step: %s", msg.text);
+	if (ended_by == SIGINT)
+		return PV_EXIT_INTERRUPTED;
+	if (ended_by != 0) { /* whoever sent it is to see it */
+		signal(ended_by, SIG_DFL);
+		raise(ended_by);
+	}
+	return err ? PV_EXIT_TROUBLE : PV_EXIT_OK;
+}
+
 /* ---- the verb ---- */
 
 static enum pv_exit replay(const struct flags *flags, const char *run)
@@ -106,7 +136,9 @@ static enum pv_exit replay(const struct flags *flags, const char *run)
 
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return PV_EXIT_TROUBLE;
-	if (flags->diff)
+	if (flags->step)
+		code = step(journal, run);
+	else if (flags->diff)
 		code = show_diff(journal, flags, run);
 	else if (flags->at)
 		err = show_at(journal, flags, &msg);
@@ -132,6 +164,9 @@ static bool fits(const struct flags *flags)
 	else if (flags->at && (filter->test || filter->object || filter->kind || filter->slow))
 		trouble =
 		    "--at shows the lab at one point: of the filters only --file goes with it, to say in which file a TEST is";
+	else if (flags->step && (flags->at || flags->diff || filter->file || filter->test || filter->object ||
+	                         filter->kind || filter->slow || filter->json))
+		trouble = "--step takes no other flags: filters are set in the viewer";
 	else if (flags->diff &&
 	         (flags->at || filter->file || filter->test || filter->object || filter->kind || filter->slow))
 		trouble = "--diff compares whole runs: only --json goes with it";
