@@ -14,20 +14,6 @@ static struct json_object *text_or_null(const char *text)
 	return object;
 }
 
-static const char *status_word(Pv__Verdict verdict)
-{
-	switch (verdict) {
-	case PV__VERDICT__VERDICT_PASSED:
-		return "passed";
-	case PV__VERDICT__VERDICT_SKIPPED:
-		return "skipped";
-	case PV__VERDICT__VERDICT_FLAKY:
-		return "flaky";
-	default:
-		return "failed";
-	}
-}
-
 static struct json_object *test_object(const struct pv_test_result *test)
 {
 	struct json_object *object = json_object_new_object();
@@ -36,7 +22,7 @@ static struct json_object *test_object(const struct pv_test_result *test)
 	for (size_t i = 0; i < test->n_log; i++)
 		json_object_array_add(log, text_or_null(test->log[i]));
 	json_object_object_add(object, "name", text_or_null(test->name));
-	json_object_object_add(object, "status", json_object_new_string(status_word(test->verdict)));
+	json_object_object_add(object, "status", json_object_new_string(pv_test_status(test->verdict)));
 	json_object_object_add(object, "message", text_or_null(test->message));
 	json_object_object_add(object, "log", log);
 	if (test->attempts > 1)
