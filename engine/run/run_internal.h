@@ -29,7 +29,7 @@ struct pv_run {
 	struct pv_engine *engine;
 	struct pv_engine_listener listener;
 	struct pv_results *results;
-	struct pv_report_text text;
+	struct pv_reports reports;
 
 	/* dispatch (run_loop.c) */
 	struct pv_file_run **in_flight; /* by index into found.files; NULL: not begun or completed */
