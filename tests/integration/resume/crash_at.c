@@ -5,7 +5,6 @@
  *   CRASH_COUNT=PATH    the number of commits so far, in PATH
  *
  * Only the process that was started with these sees them; its children do not. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <lmdb.h>
