@@ -12,4 +12,6 @@ printf '\nlab graph, through Lua\n'
 "$bin/bench_graph" || status=1
 printf '\nguests, the default guest under TCG\n'
 "$bin/bench_vm" "$bin" || status=1
+printf '\nthe journal in a lab run\n'
+sh "$(dirname "$0")/cost.sh" "$bin" || status=1
 exit $status
