@@ -65,7 +65,7 @@ static int open_all(lua_State *L)
 		pv_open_wait,       pv_open_call,    pv_open_co,         pv_open_json,      pv_open_wait_until,
 		pv_open_test_ctx,   pv_open_test,    pv_open_vm,         pv_open_bridge,    pv_open_lab,
 		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
-		pv_open_claim,      pv_open_barrier, pv_open_background,
+		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 

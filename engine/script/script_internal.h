@@ -81,6 +81,8 @@ void pv_script_fail_alloc(struct pv_script *script, size_t n, size_t times);
 
 /* What each file adds to a new state; protected. */
 void pv_open_base(lua_State *L);
+void pv_open_intake(lua_State *L);
+void pv_open_os(lua_State *L);
 void pv_open_buf(lua_State *L);
 void pv_open_protected(lua_State *L);
 void pv_open_coroutine(lua_State *L);

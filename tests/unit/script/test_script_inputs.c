@@ -1,0 +1,180 @@
+/* What scripts take in from the host: it is recorded, and when the script is executed again it gets the same, and nothing of the host is
+ * touched. */
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "again.h"
+#include "script_fixture.h"
+
+/* A directory for the test's files, which the scripts see as the variable PV_DIR. */
+static char dir[] = "/tmp/pv-inputs-XXXXXX";
+
+static int make_dir(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(setenv("PV_DIR", dir, 1), 0);
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	forget_inputs();
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+#define LOG                                                                                                            \
+	"local function log(...) local s = table.pack(...) for i = 1, s.n do s[i] = tostring(s[i]) end t:log(table.concat(s, ' ')) end "
+#define DIR "local dir = os.getenv('PV_DIR') "
+
+static void put(const char *name, const char *text)
+{
+	char *path = pv_xasprintf("%s/%s", dir, name);
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	free(path);
+}
+
+static bool is_there(const char *name)
+{
+	char *path = pv_xasprintf("%s/%s", dir, name);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
+static void expect_log(const char *body, const char *log)
+{
+	char *live = run_live(body);
+
+	assert_string_equal(live, log);
+	free(live);
+}
+
+/* ---- os ---- */
+
+static void test_os__is_as_luas(void **state)
+{
+	(void)state;
+	setenv("TZ", "UTC", 1);
+	expect_log(
+	    LOG "log(os.time{year=2020, month=1, day=2})\n"
+	        "local d = {year=2020, month=14, day=-3, hour=1, min=2, sec=3} log(os.time(d))\n"
+	        "log(d.year, d.month, d.day, d.hour, d.min, d.sec, d.yday, d.wday, d.isdst)\n"
+	        "log(os.date('!%Y-%m-%d %H:%M:%S %%', 86400)) log(os.date('!a\\0b%d', 0) == 'a\\0b01')\n"
+	        "local u = os.date('*t', 0) log(u.year, u.yday, u.isdst) log(os.difftime(5, 3))\n"
+	        "log(os.getenv('PV_NOT_THERE')) log(math.type(os.time()), math.type(os.clock()))\n"
+	        "log(pcall(os.time, {year=1})) log(pcall(os.time, {year=1.5, month=1, day=1}))\n"
+	        "log(pcall(os.time, {year=1 << 40, month=1, day=1}))\n"
+	        "log(select(2, pcall(function() os.date('%Ez') end)))\n"
+	        "log(os.remove('/nonexistent')) log(os.rename('/nonexistent', '/x'))\n"
+	        "log(os.exit, os.setlocale)",
+	    "1577966400\n1611795723\n2021 1 28 1 2 3 28 5 false\n1970-01-02 00:00:00 %\ntrue\n1970 1 false\n2.0\n"
+	    "nil\ninteger float\nfalse field 'month' missing in date table\n"
+	    "false field 'year' is not an integer\nfalse field 'year' is out-of-bound\n"
+	    "x.test.lua:9: bad argument #1 to 'date' (invalid conversion specifier '%Ez')\n"
+	    "nil /nonexistent: No such file or directory 2\nnil No such file or directory 2\nnil nil\n");
+}
+
+static void test_os__gives_the_same_again(void **state)
+{
+	const char *body = LOG DIR "log(os.time(), os.clock(), os.date(), os.date('*t').sec, os.getenv('PV_X'))\n"
+	                           "log(os.time{year=2020, month=1, day=1}) log(os.rename(dir..'/a', dir..'/b'))\n"
+	                           "log(os.remove(dir..'/b')) log(os.remove(dir..'/b'))";
+	char *live, *again;
+
+	(void)state;
+	put("a", "x");
+	setenv("PV_X", "first", 1);
+	live = run_live(body);
+	assert_false(is_there("b"));
+	/* The host is another one: nothing of it is seen, nothing is done to it. */
+	setenv("PV_X", "second", 1);
+	put("a", "x");
+	put("b", "x");
+	again = run_again(body, input_count());
+	assert_string_equal(again, live);
+	assert_non_null(strstr(again, "first"));
+	assert_true(is_there("a"));
+	assert_true(is_there("b"));
+	free(live);
+	free(again);
+}
+
+static void test_os__tmpname(void **state)
+{
+	char *live, *again;
+
+	(void)state;
+	live = run_live("local p = os.tmpname() t:log(p) os.remove(p)");
+	again = run_again("local p = os.tmpname() t:log(p)", 1);
+	assert_string_equal(again, live);
+	live[strlen(live) - 1] = '\0';
+	assert_int_equal(access(live, F_OK), -1);
+	free(live);
+	free(again);
+}
+
+/* What is above the limit stands beside the results. */
+static void test_intake__long_strings(void **state)
+{
+	char *long_text = pv_xmalloc(5001);
+
+	(void)state;
+	memset(long_text, 'y', 5000);
+	long_text[5000] = '\0';
+	setenv("PV_LONG", long_text, 1);
+	setenv("PV_BYTES", "\xff\x01", 1);
+	expect_same(LOG "log(os.getenv('PV_LONG')) log(os.getenv('PV_BYTES'):byte(1, -1))");
+	assert_int_equal(input_count(), 2);
+	assert_int_equal(input_at(0)->n_results, 1);
+	assert_int_equal(input_at(0)->results[0]->kind_case, PV__VALUE__KIND_MAP);
+	assert_int_equal(input_at(0)->data->data.len, 5000);
+	assert_int_equal(input_at(1)->results[0]->kind_case, PV__VALUE__KIND_BYTES);
+	free(long_text);
+}
+
+/* In finalizers at the end of the script nothing can be recorded, and nothing breaks. */
+static void test_intake__in_the_last_finalizers(void **state)
+{
+	(void)state;
+	put("c", "x");
+	expect_log(DIR "keep = setmetatable({}, {__gc = function() os.remove(dir .. '/c') end})", "");
+	assert_int_equal(input_count(), 1);
+	assert_false(is_there("c"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_os__is_as_luas),
+		cmocka_unit_test(test_os__gives_the_same_again),
+		cmocka_unit_test(test_os__tmpname),
+		cmocka_unit_test(test_intake__long_strings),
+		cmocka_unit_test(test_intake__in_the_last_finalizers),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
