@@ -130,6 +130,9 @@ enum pv_err pv_seal_event(struct pv_engine *engine, Pv__Event *event, struct pv_
 	case PV__EVENT__BODY_VM_DECLARED:
 		err = seal_spec(engine, event->vm_declared->spec, seal, msg);
 		break;
+	case PV__EVENT__BODY_FILE_DISPATCHED:
+		err = seal_large(engine, event->file_dispatched->source, seal, msg);
+		break;
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 		err = seal_large(engine, event->script_input->data, seal, msg);
 		break;

@@ -36,6 +36,8 @@ struct pv_script {
 	uint32_t scope_lab; /* what the global `provium` stands for now */
 	char *path;
 	char *shown_path;
+	char *source; /* of the main chunk, until it is loaded; NULL: in the file `path` */
+	size_t source_len;
 	lua_State *L;
 	struct pv_lua_memory memory;
 
@@ -83,6 +85,8 @@ void pv_script_fail_alloc(struct pv_script *script, size_t n, size_t times);
 void pv_open_base(lua_State *L);
 void pv_open_intake(lua_State *L);
 void pv_open_os(lua_State *L);
+void pv_open_load(lua_State *L);
+void pv_open_random(lua_State *L, uint64_t seed);
 void pv_open_buf(lua_State *L);
 void pv_open_protected(lua_State *L);
 void pv_open_coroutine(lua_State *L);

@@ -137,6 +137,66 @@ static void test_os__tmpname(void **state)
 	free(again);
 }
 
+/* ---- source that is loaded ---- */
+
+/* Also with the files gone or changed. */
+static void test_load__gives_the_same_again(void **state)
+{
+	const char *body =
+	    LOG DIR "package.path = dir .. '/?.lua;' .. dir .. '/?/init.lua'\n"
+	            "local m, p = require('mod') log(m.x, p == dir .. '/mod.lua')\n"
+	            "log(pcall(require, 'sub.missing')) log(pcall(require, 'broken'))\n"
+	            "log(package.searchpath('mod', package.path)) log(package.searchpath('no', dir .. '/?'))\n"
+	            "log(dofile(dir .. '/chunk')) log(loadfile(dir .. '/no')) log(loadfile(dir .. '/broken.lua'))\n"
+	            "log(loadfile(dir .. '/env', 't', {y = 7})()) log(pcall(dofile, dir .. '/no'))\n"
+	            "log(pcall(require, 'dir')) log(loadfile(dir))";
+	static const char *const names[] = { "mod.lua", "broken.lua", "chunk", "env" };
+	char *live, *again, *path;
+
+	(void)state;
+	put("mod.lua", "local name, path = ... return {x = name}");
+	put("broken.lua", "x =");
+	put("chunk", "#!shebang\nreturn 1, debug.getinfo(1, 'l').currentline");
+	put("env", "\xEF\xBB\xBFreturn y");
+	live = run_live(body);
+	for (size_t i = 0; i < 4; i++) {
+		path = pv_xasprintf("%s/%s", dir, names[i]);
+		unlink(path);
+		free(path);
+	}
+	again = run_again(body, input_count());
+	assert_string_equal(again, live);
+	assert_non_null(strstr(live, "mod true\n"));
+	assert_non_null(
+	    strstr(live, "module 'sub.missing' not found:\n\tno field package.preload['sub.missing']\n\tno file '"));
+	assert_non_null(strstr(live, "error loading module 'broken' from file '"));
+	assert_non_null(strstr(live, "broken.lua:1: unexpected symbol near <eof>"));
+	assert_non_null(strstr(live, "\n1 2\n"));
+	assert_non_null(strstr(live, "\n7\n"));
+	assert_non_null(strstr(live, "/no: No such file or directory"));
+	assert_non_null(strstr(live, "nil cannot read "));
+	free(live);
+	free(again);
+}
+
+/* ---- random ---- */
+
+static void test_random__new_seeds_come_from_the_files_stream(void **state)
+{
+	const char *body =
+	    LOG "log(math.randomseed()) log(math.random(1000000)) log(math.randomseed()) log(math.random())\n"
+	        "log(math.randomseed(5, 6)) log(select(2, pcall(function() math.randomseed('x') end)))";
+	char *a = run_live(body), *b = run_live(body);
+
+	(void)state;
+	assert_int_equal(input_count(), 0);
+	assert_string_equal(a, b);
+	assert_non_null(strstr(a, "5 6\n"));
+	assert_non_null(strstr(a, "bad argument #1 to 'randomseed' (number expected, got string)"));
+	free(a);
+	free(b);
+}
+
 /* What is above the limit stands beside the results. */
 static void test_intake__long_strings(void **state)
 {
@@ -172,6 +232,8 @@ int main(void)
 		cmocka_unit_test(test_os__is_as_luas),
 		cmocka_unit_test(test_os__gives_the_same_again),
 		cmocka_unit_test(test_os__tmpname),
+		cmocka_unit_test(test_load__gives_the_same_again),
+		cmocka_unit_test(test_random__new_seeds_come_from_the_files_stream),
 		cmocka_unit_test(test_intake__long_strings),
 		cmocka_unit_test(test_intake__in_the_last_finalizers),
 	};
