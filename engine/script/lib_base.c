@@ -32,32 +32,11 @@ static void remove_c_modules(lua_State *L)
 	lua_pop(L, 2);
 }
 
-/* As print, on the file in the upvalue: io.stderr. */
-static int print_there(lua_State *L)
-{
-	int n = lua_gettop(L);
-
-	lua_getfield(L, lua_upvalueindex(1), "write");
-	lua_pushvalue(L, lua_upvalueindex(1));
-	for (int i = 1; i <= n; i++) {
-		luaL_checkstack(L, 4, NULL);
-		if (i > 1)
-			lua_pushliteral(L, "\t");
-		luaL_tolstring(L, i, NULL);
-	}
-	lua_pushliteral(L, "\n");
-	lua_call(L, lua_gettop(L) - n - 1, 0);
-	return 0;
-}
-
 void pv_divert_output(lua_State *L)
 {
 	lua_getglobal(L, LUA_IOLIBNAME);
 	lua_getfield(L, -1, "output");
 	lua_getfield(L, -2, "stderr");
-	lua_pushvalue(L, -1);
-	lua_pushcclosure(L, print_there, 1);
-	lua_setglobal(L, "print");
 	lua_call(L, 1, 0);
 	lua_pop(L, 1);
 }

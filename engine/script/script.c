@@ -57,7 +57,7 @@ static int open_all(lua_State *L)
 		pv_open_test_ctx,   pv_open_test,    pv_open_vm,         pv_open_bridge,    pv_open_lab,
 		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
 		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
-		pv_open_load,
+		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
@@ -76,6 +76,7 @@ struct pv_script *pv_script_create(const struct pv_script_config *config)
 	char *error = NULL;
 
 	script->engine = config->engine;
+	script->output_to_stderr = config->output_to_stderr;
 	script->file = config->file;
 	script->root_lab = script->scope_lab = config->root_lab;
 	script->path = pv_xstrdup(config->path);

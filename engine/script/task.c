@@ -4,6 +4,7 @@
 
 #include "engine/script/co.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/shown.h"
 #include "engine/script/site.h"
 #include "engine/script/test_ctx.h"
 #include "proto/mem.h"
@@ -126,7 +127,7 @@ static int take_error_text(lua_State *L)
 	lua_xmove(error->from, L, 1);
 	if (lua_type(L, 2) == LUA_TSTRING || lua_type(L, 2) == LUA_TNUMBER ||
 	    luaL_getmetafield(L, 2, "__tostring") != LUA_TNIL)
-		luaL_tolstring(L, 2, NULL);
+		pv_tolstring(L, 2, NULL);
 	else
 		lua_pushfstring(L, "(error value is a %s)", luaL_typename(L, 2));
 	text = lua_tolstring(L, -1, &len);
