@@ -57,14 +57,13 @@ static int open_all(lua_State *L)
 		pv_open_test_ctx,   pv_open_test,    pv_open_vm,         pv_open_bridge,    pv_open_lab,
 		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
 		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
-		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,
+		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,      pv_open_iofile,
+		pv_open_io,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
 	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		open[i](L);
-	if (config->output_to_stderr)
-		pv_divert_output(L);
 	set_package_path(L, config->roots);
 	pv_open_random(L, config->seed);
 	return 0;

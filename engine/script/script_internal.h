@@ -46,6 +46,7 @@ struct pv_script {
 	size_t userdata_offsets
 	    [PV_USERDATA_OFFSETS]; /* of their memory in their blocks, by the number of user values; see keys.c */
 	bool tells_arrays;         /* see pv_keys_are_array() */
+	lua_Integer n_files;       /* handles of host files that were made */
 	unsigned n_kept;           /* snapshots that next() keeps; see lib_pairs.c */
 	uint64_t n_shown;          /* objects that were given an id to be shown; see shown.c */
 
@@ -77,8 +78,6 @@ bool pv_enter(struct pv_script *script, lua_CFunction fn, void *ud, char **error
 /* Raises a Lua error: position of the nearest Lua frame, then the text in the format of lua_pushfstring(). */
 _Noreturn void pv_raise(lua_State *L, const char *fmt, ...);
 
-/* io.write goes to stderr. */
-void pv_divert_output(lua_State *L);
 /* What print writes; nothing while the record of a run is gone through again. */
 void pv_script_print(lua_State *L, const char *text, size_t len);
 
@@ -100,6 +99,8 @@ void pv_open_intake(lua_State *L);
 void pv_open_os(lua_State *L);
 void pv_open_load(lua_State *L);
 void pv_open_pairs(lua_State *L);
+void pv_open_iofile(lua_State *L);
+void pv_open_io(lua_State *L);
 void pv_open_sort(lua_State *L);
 void pv_open_shown(lua_State *L);
 void pv_open_random(lua_State *L, uint64_t seed);

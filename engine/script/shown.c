@@ -79,6 +79,7 @@ static int base_print(lua_State *L)
 {
 	int n = lua_gettop(L);
 	luaL_Buffer line;
+	const char *text;
 	size_t len;
 
 	for (int i = 1; i <= n; i++) {
@@ -94,7 +95,8 @@ static int base_print(lua_State *L)
 	}
 	luaL_addchar(&line, '\n');
 	luaL_pushresult(&line);
-	pv_script_print(L, lua_tolstring(L, -1, &len), len);
+	text = lua_tolstring(L, -1, &len);
+	pv_script_print(L, text, len);
 	return 0;
 }
 

@@ -14,6 +14,7 @@ static struct {
 	Pv__ScriptInput **items;
 	size_t n;
 	size_t next, limit; /* while going again */
+	size_t stop_at;     /* while recording */
 	bool recording;
 } record;
 
@@ -73,6 +74,8 @@ enum pv_err __wrap_pv_engine_input(struct pv_engine *engine, Pv__Event *event, p
 		*out = copy(record.items[record.next++]);
 		return PV_OK;
 	}
+	if (record.recording && record.n == record.stop_at)
+		return pv_err_set(msg, PV_ERR_IO, "interrupted");
 	err = __real_pv_engine_input(engine, event, take, arg, out, msg);
 	if (err == PV_OK && record.recording) {
 		record.items = pv_xrealloc(record.items, (record.n + 1) * sizeof(Pv__ScriptInput *));
@@ -107,7 +110,7 @@ const Pv__ScriptInput *input_at(size_t i)
 	return record.items[i];
 }
 
-static char *run(const char *body)
+static char *run(const char *body, bool passes)
 {
 	char *source = pv_xasprintf("test('it', function(t) %s\nend)", body);
 	struct fixture *f = fixture_create(source);
@@ -116,7 +119,7 @@ static char *run(const char *body)
 	free(source);
 	fixture_run_chunk(f);
 	fixture_run_test(f, 0);
-	if (f->outcome.verdict != PASSED)
+	if (passes && f->outcome.verdict != PASSED)
 		fail_msg("%s", f->outcome.message);
 	log = pv_xstrdup(pv_buf_str(&f->log));
 	fixture_destroy(f);
@@ -129,9 +132,20 @@ char *run_live(const char *body)
 
 	forget_inputs();
 	record.recording = true;
-	log = run(body);
+	record.stop_at = SIZE_MAX;
+	log = run(body, true);
 	record.recording = false;
 	return log;
+}
+
+void run_interrupted(const char *body, size_t n)
+{
+	forget_inputs();
+	record.recording = true;
+	record.stop_at = n;
+	free(run(body, false));
+	record.recording = false;
+	assert_int_equal(record.n, n);
 }
 
 char *run_again(const char *body, size_t n)
@@ -141,7 +155,7 @@ char *run_again(const char *body, size_t n)
 	assert_true(n <= record.n);
 	record.next = 0;
 	record.limit = n;
-	log = run(body);
+	log = run(body, true);
 	if (record.next != n)
 		fail_msg("%zu of the %zu recorded inputs were asked for", record.next, n);
 	record.next = record.limit = 0;

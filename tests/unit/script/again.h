@@ -16,6 +16,9 @@ const Pv__ScriptInput *input_at(size_t i);
 /* Runs it again: the first `n` inputs are the recorded ones (a different name or argument fails the test), the rest are live. */
 char *run_again(const char *body, size_t n);
 
+/* Runs it live up to its `n`th input; there it fails, as if the runner had died. */
+void run_interrupted(const char *body, size_t n);
+
 /* Live, then again with all inputs: the logs are equal. */
 void expect_same(const char *body);
 

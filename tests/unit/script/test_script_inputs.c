@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "again.h"
+#include "engine/script/host_file.h"
 #include "script_fixture.h"
 
 /* A directory for the test's files, which the scripts see as the variable PV_DIR. */
@@ -41,6 +43,12 @@ static int remove_dir(void **state)
 	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+static void empty_dir(void)
+{
+	assert_int_equal(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(mkdir(dir, 0700), 0);
+}
+
 #define LOG                                                                                                            \
 	"local function log(...) local s = table.pack(...) for i = 1, s.n do s[i] = tostring(s[i]) end t:log(table.concat(s, ' ')) end "
 #define DIR "local dir = os.getenv('PV_DIR') "
@@ -54,6 +62,17 @@ static void put(const char *name, const char *text)
 	fputs(text, file);
 	fclose(file);
 	free(path);
+}
+
+static char *get(const char *name)
+{
+	char *path = pv_xasprintf("%s/%s", dir, name);
+	struct pv_buf text = { 0 };
+
+	if (pv_read_file(path, &text, NULL) != 0)
+		pv_buf_addstr(&text, "(none)");
+	free(path);
+	return pv_buf_steal(&text);
 }
 
 static bool is_there(const char *name)
@@ -135,6 +154,112 @@ static void test_os__tmpname(void **state)
 	assert_int_equal(access(live, F_OK), -1);
 	free(live);
 	free(again);
+}
+
+/* ---- io ---- */
+
+/* io.txt is what the stand-alone interpreter of Lua 5.4.4 says to io.lua. */
+static void test_io__is_as_luas(void **state)
+{
+	const char *body = "dir, print = os.getenv('PV_DIR'), function(s) t:log(s) end\n"
+	                   "local f = io.open(os.getenv('PV_SOURCES') .. '/io.lua') local s = f:read('a') f:close()\n"
+	                   "load(s, '@io.lua')()";
+	struct pv_buf wanted = { 0 };
+	char *live, *again;
+
+	(void)state;
+	setenv("PV_SOURCES", PV_TEST_SOURCES, 1);
+	empty_dir();
+	assert_int_equal(pv_read_file(PV_TEST_SOURCES "/io.txt", &wanted, NULL), 0);
+	live = run_live(body);
+	assert_string_equal(live, pv_buf_str(&wanted));
+	empty_dir();
+	again = run_again(body, input_count());
+	assert_string_equal(again, live);
+	assert_false(is_there("f"));
+	pv_buf_free(&wanted);
+	free(live);
+	free(again);
+}
+
+/* The runner dies after each input in turn: what follows goes on with the files where they were. */
+static void test_io__goes_on_where_it_was(void **state)
+{
+	const char *body = LOG DIR
+	    "local f = assert(io.open(dir .. '/f', 'w')) f:write('one ') f:write('two ') f:seek('set', 0) f:write('ONE')\n"
+	    "f:seek('end') f:write('three\\n') f:flush() log(f:seek()) local g = assert(io.open(dir .. '/f', 'a+'))\n"
+	    "g:write('four\\n') log(g:seek('set', 4)) log(g:read(3)) log(g:read('l', 'n')) log(g:read('a')) f:close()\n"
+	    "local h = assert(io.open(dir .. '/f', 'r+')) log(h:read('l')) h:seek('cur', 0) h:write('FOUR') h:close()\n"
+	    "for l in io.lines(dir .. '/f') do log(l) end g:close() log(os.rename(dir .. '/f', dir .. '/g'))";
+	char *live = run_live(body), *file = get("g"), *again, *file_again;
+	size_t n = input_count();
+
+	(void)state;
+	assert_string_equal(file, "ONE two three\nFOUR\n");
+	for (size_t i = 0; i <= n; i++) {
+		empty_dir();
+		run_interrupted(body, i);
+		again = run_again(body, i);
+		assert_string_equal(again, live);
+		file_again = get("g");
+		assert_string_equal(file_again, file);
+		free(again);
+		free(file_again);
+	}
+	free(live);
+	free(file);
+}
+
+/* What cannot be opened again says so. */
+static void test_io__what_is_gone(void **state)
+{
+	const char *body = LOG DIR "local f = assert(io.open(dir .. '/f', 'w')) log(f:write('x') == f) log(f:close())";
+	const char *temporary = LOG "local f = assert(io.tmpfile()) log(f:write('x') == f, select(2, f:write('x')))\n"
+	                            "log(pcall(function() for l in f:lines() do end end)) log(f:close())";
+	char *live, *again;
+
+	(void)state;
+	empty_dir();
+	run_interrupted(body, 2);
+	empty_dir();
+	again = run_again(body, 2);
+	assert_string_equal(again, "false\ntrue\n");
+	free(again);
+	live = run_live(temporary);
+	assert_string_equal(live, "true\ntrue\ntrue\n");
+	again = run_again(temporary, 1);
+	assert_string_equal(again, "false the temporary file is gone with the runner that made it 116\nfalse "
+	                           "x.test.lua:2: the temporary file is gone with the runner that made it\ntrue\n");
+	free(live);
+	free(again);
+}
+
+/* What is printed was printed then. */
+static void test_io__prints_nothing_again(void **state)
+{
+	const char *body =
+	    "os.time() print('PRINTED') io.write('PRINTED') io.stdout:write('PRINTED') io.stderr:write('PRINTED')\n"
+	    "os.time()";
+	int out = dup(1), err = dup(2);
+	char *text;
+
+	(void)state;
+	free(run_live(body));
+	put("out", "");
+	text = pv_xasprintf("%s/out", dir);
+	fflush(NULL);
+	assert_non_null(freopen(text, "ae", stdout));
+	assert_non_null(freopen(text, "ae", stderr));
+	free(run_again(body, 2));
+	fflush(NULL);
+	dup2(out, 1);
+	dup2(err, 2);
+	close(out);
+	close(err);
+	free(text);
+	text = get("out");
+	assert_null(strstr(text, "PRINTED"));
+	free(text);
 }
 
 /* ---- source that is loaded ---- */
@@ -232,6 +357,10 @@ int main(void)
 		cmocka_unit_test(test_os__is_as_luas),
 		cmocka_unit_test(test_os__gives_the_same_again),
 		cmocka_unit_test(test_os__tmpname),
+		cmocka_unit_test(test_io__is_as_luas),
+		cmocka_unit_test(test_io__goes_on_where_it_was),
+		cmocka_unit_test(test_io__what_is_gone),
+		cmocka_unit_test(test_io__prints_nothing_again),
 		cmocka_unit_test(test_load__gives_the_same_again),
 		cmocka_unit_test(test_random__new_seeds_come_from_the_files_stream),
 		cmocka_unit_test(test_intake__long_strings),
