@@ -6,6 +6,7 @@
 
 #include "engine/script/host_file.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/site.h"
 #include "engine/script/source.h"
 #include "engine/script/test_ctx.h"
 #include "engine/script/tests.h"
@@ -143,7 +144,7 @@ static int load_chunk(lua_State *L)
 		return luaL_error(L, "%s: holds compiled Lua; source is needed", script->shown_path);
 	if (luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t") != LUA_OK)
 		return lua_error(L);
-	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0);
+	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0, NULL);
 	return 0;
 }
 
@@ -200,10 +201,12 @@ struct start {
 static int push_body(lua_State *L)
 {
 	struct start *start = lua_touserdata(L, 1);
+	struct pv_site site;
+	bool known = pv_test_site(pv_script_of(L), start->index, &site);
 
 	pv_test_push_body(L, start->index);
 	pv_test_ctx_push(L, start->index);
-	start->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_TEST, 1);
+	start->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_TEST, 1, known ? &site : NULL);
 	return 0;
 }
 
