@@ -32,6 +32,11 @@ enum pv_err pv_process_start(struct event_base *base, const char *const *argv, c
                              const struct pv_process_fd *fds, size_t n_fds, pv_process_exit_cb *exited, void *arg,
                              struct pv_process **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* The same with these descriptors as standard input (-1: /dev/null), output and error, which stay the caller's. */
+enum pv_err pv_process_start_with(struct event_base *base, const char *const *argv, int in_fd, int out_fd, int err_fd,
+                                  pv_process_exit_cb *exited, void *arg, struct pv_process **out,
+                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+
 pid_t pv_process_pid(const struct pv_process *process);
 /* Field 22 of /proc/PID/stat, read at start: with the pid it names the process for good. */
 uint64_t pv_process_start_ticks(const struct pv_process *process);

@@ -69,6 +69,7 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 		call->site_line = event->site->line;
 	}
 	call->started_mono_ns = event->mono_ns;
+	call->on_host = pv_call_needs_no_vm(started->op_case);
 	call->intent = copy_intent(started);
 	call->cb = cb;
 	call->arg = arg;
@@ -135,8 +136,26 @@ void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
 		return;
 	if (call->intent != NULL)
 		call->canceled = true;
+	else if (call->on_host)
+		pv_host_cancel(engine->host, call->id);
 	else
 		engine->driver->cancel(engine->driver_self, call->id);
+}
+
+size_t pv_engine_end_commands(struct pv_engine *engine, uint32_t file, pv_engine_call_cb *cb, void *arg)
+{
+	struct pv_call *call, *next;
+	size_t n = 0;
+
+	HASH_ITER (hh, engine->calls, call, next) {
+		if (!call->on_host || call->file != file || call->outcome != NULL)
+			continue;
+		pv_engine_cancel(engine, call->id);
+		call->cb = cb;
+		call->arg = arg;
+		n++;
+	}
+	return n;
 }
 
 /* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
@@ -167,6 +186,8 @@ void pv_engine_start_intents(struct pv_engine *engine)
 		call->intent = NULL;
 		if (call->canceled)
 			end_canceled(engine, call);
+		else if (call->on_host)
+			pv_host_start(engine->host, intent);
 		else
 			engine->driver->start(engine->driver_self, intent);
 		pv__call_started__free_unpacked(intent, NULL);
@@ -222,7 +243,8 @@ void pv_engine_settle_outcomes(struct pv_engine *engine)
 			TAILQ_INSERT_TAIL(&kept, call, link);
 			continue;
 		}
-		engine->driver->settle(engine->driver_self, call->id);
+		if (!call->on_host)
+			engine->driver->settle(engine->driver_self, call->id);
 		HASH_DELETE(hh, engine->calls, call);
 		free_call(call);
 	}

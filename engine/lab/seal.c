@@ -95,6 +95,8 @@ static enum pv_err seal_intent(struct pv_engine *engine, Pv__CallStarted *call, 
 		return seal_run(engine, call->worker_run->run, seal, msg);
 	case PV__CALL_STARTED__OP_STDIN_WRITE:
 		return seal_large(engine, call->stdin_write->content, seal, msg);
+	case PV__CALL_STARTED__OP_HOST_WRITE:
+		return seal_large(engine, call->host_write->content, seal, msg);
 	case PV__CALL_STARTED__OP_WRITE_FILE:
 		return seal_large(engine, call->write_file->content, seal, msg);
 	default:

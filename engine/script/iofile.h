@@ -11,16 +11,19 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "engine/script/intake.h"
+#include "proto/mem.h"
 
 #define PV_IOFILE_TYPE "FILE*"
 #define PV_FORMATS_MAX 250
+
+struct pv_command;
 
 enum pv_iofile_kind {
 	PV_IOFILE_PATH,
 	PV_IOFILE_TEMPORARY,
 	PV_IOFILE_INPUT, /* the process's standard input */
 	PV_IOFILE_OUTPUT, /* its standard output or error: nobody observes what is written there, so it is not recorded */
+	PV_IOFILE_COMMAND, /* of io.popen */
 };
 
 struct pv_iofile {
@@ -30,7 +33,8 @@ struct pv_iofile {
 	lua_Integer number; /* names it in inputs; from 1 in a script */
 	char *path;
 	char mode[8];
-	int64_t offset; /* where reading and writing are, as last recorded; -1: it has no places */
+	struct pv_command *command; /* with COMMAND; lives in the user value */
+	int64_t offset;             /* where reading and writing are, as last recorded; -1: it has no places */
 };
 
 /* Pushes a new handle. */
@@ -65,5 +69,8 @@ struct pv_read_format {
 
 /* Reads the formats at `first` to `last` ("l" if there are none); returns their number. Raises. */
 size_t pv_read_formats(lua_State *L, int first, int last, struct pv_read_format out[PV_FORMATS_MAX]);
+
+/* The longest beginning of `stream`, behind blanks, that may be a number, as text. False if it is none. */
+bool pv_read_number(FILE *stream, struct pv_buf *out);
 
 #endif

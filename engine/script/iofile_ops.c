@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/script/command.h"
+#include "engine/script/intake.h"
 #include "engine/script/script_internal.h"
 
 #define NUMBER_MAX 200 /* characters of a number, as in Lua */
@@ -257,8 +259,7 @@ static bool accept_digits(FILE *stream, bool hex, struct pv_buf *out)
 	return any;
 }
 
-/* The longest beginning that may be a number, as text. */
-static bool read_number(FILE *stream, struct pv_buf *out)
+bool pv_read_number(FILE *stream, struct pv_buf *out)
 {
 	bool hex = false, any;
 	char *end;
@@ -289,7 +290,7 @@ static bool read_one(FILE *stream, const struct pv_read_format *format, struct p
 {
 	switch (format->letter) {
 	case 'n':
-		return read_number(stream, out);
+		return pv_read_number(stream, out);
 	case 'a':
 		read_all(stream, out);
 		return true;
@@ -354,6 +355,8 @@ int pv_iofile_read(lua_State *L, struct pv_iofile *file, int first)
 	op.n = pv_read_formats(L, first, last, formats);
 	op.formats = formats;
 	lua_insert(L, first);
+	if (file->kind == PV_IOFILE_COMMAND)
+		return pv_command_read(L, file, first, op.n);
 	return finish_read(L, &op, take(L, "file:read", &op, first + 1, take_read));
 }
 
@@ -419,6 +422,8 @@ int pv_iofile_write(lua_State *L, struct pv_iofile *file, int handle, int first)
 	lua_rotate(L, first, 2); /* handle, texts, arguments */
 	if (file->kind == PV_IOFILE_OUTPUT) {
 		print_texts(L, &op);
+	} else if (file->kind == PV_IOFILE_COMMAND) {
+		return pv_command_write(L, file, first + 1, first + 2);
 	} else {
 		int n = take(L, "file:write", &op, first + 2, take_write);
 
@@ -449,6 +454,12 @@ int pv_iofile_seek(lua_State *L, struct pv_iofile *file, int whence, lua_Integer
 {
 	struct op op = { .file = file, .how = whence, .offset = offset };
 
+	if (file->kind == PV_IOFILE_COMMAND) {
+		lua_pushnil(L);
+		lua_pushstring(L, strerror(ESPIPE));
+		lua_pushinteger(L, ESPIPE);
+		return 3;
+	}
 	lua_pushinteger(L, whence);
 	lua_pushinteger(L, offset);
 	return take(L, "file:seek", &op, lua_gettop(L) - 1, take_seek);
@@ -471,6 +482,10 @@ int pv_iofile_set_buffer(lua_State *L, struct pv_iofile *file, int mode, size_t 
 {
 	struct op op = { .file = file, .how = mode, .offset = (lua_Integer)size };
 
+	if (file->kind == PV_IOFILE_COMMAND) {
+		lua_pushboolean(L, true);
+		return 1;
+	}
 	lua_pushinteger(L, mode);
 	lua_pushinteger(L, (lua_Integer)size);
 	return take(L, "file:setvbuf", &op, lua_gettop(L) - 1, take_set_buffer);
@@ -490,7 +505,7 @@ int pv_iofile_flush(lua_State *L, struct pv_iofile *file)
 {
 	struct op op = { .file = file };
 
-	if (file->kind == PV_IOFILE_OUTPUT) {
+	if (file->kind == PV_IOFILE_COMMAND || file->kind == PV_IOFILE_OUTPUT) {
 		lua_pushboolean(L, true); /* they keep nothing back */
 		return 1;
 	}
@@ -518,5 +533,7 @@ int pv_iofile_close(lua_State *L, struct pv_iofile *file)
 		return 2;
 	}
 	file->closed = true;
+	if (file->kind == PV_IOFILE_COMMAND)
+		return pv_command_close(L, file);
 	return take(L, "file:close", &op, lua_gettop(L) + 1, take_close);
 }

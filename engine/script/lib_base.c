@@ -1,7 +1,7 @@
 /* The standard library, without what would act on the whole runner instead of on one file.
  *
- *   gone        os.exit, os.setlocale (the process's), os.execute, io.popen (would block every file), debug.sethook (the
- *               hook pre-empts), debug.debug, package.loadlib and C modules
+ *   gone        os.exit, os.setlocale (the process's), debug.sethook (the hook pre-empts), debug.debug, package.loadlib and C
+ *               modules
  *   replaced    coroutine.*, pcall, xpcall, pairs, next, print, tostring, string.format, table.sort, math.randomseed, os.*, io.*,
  *               loadfile, dofile, the searcher of require (see their files), warn's output
  */
@@ -35,7 +35,7 @@ static void remove_c_modules(lua_State *L)
 
 void pv_open_base(lua_State *L)
 {
-	static const char *const os_names[] = { "exit", "setlocale", "execute", NULL };
+	static const char *const os_names[] = { "exit", "setlocale", NULL };
 	static const char *const debug_names[] = { "sethook", "debug", NULL };
 	static const char *const package_names[] = { "loadlib", NULL };
 

@@ -3,6 +3,7 @@
 
 #include <lualib.h>
 
+#include "engine/script/command.h"
 #include "engine/script/iofile.h"
 #include "engine/script/script_internal.h"
 
@@ -28,6 +29,19 @@ static int finish_line(lua_State *L, int n)
 	return 0;
 }
 
+/* Reading from a command may wait, and then does not return to its caller. */
+static int read_waiting(lua_State *L)
+{
+	return pv_iofile_read(L, pv_iofile_check(L, 1), 2);
+}
+
+static int line_came(lua_State *L, int status, lua_KContext ctx)
+{
+	(void)status;
+	(void)ctx;
+	return finish_line(L, lua_gettop(L));
+}
+
 static int next_line(lua_State *L)
 {
 	struct pv_iofile *file = lua_touserdata(L, lua_upvalueindex(1));
@@ -35,11 +49,17 @@ static int next_line(lua_State *L)
 
 	if (file->closed)
 		return luaL_error(L, "file is already closed");
-	lua_settop(L, 1);
+	lua_settop(L, 0);
 	luaL_checkstack(L, n + 4, "too many arguments");
+	if (file->kind == PV_IOFILE_COMMAND)
+		lua_pushcfunction(L, read_waiting);
+	lua_pushvalue(L, lua_upvalueindex(1));
 	for (int i = 1; i <= n; i++)
 		lua_pushvalue(L, lua_upvalueindex(3 + i));
-	return finish_line(L, pv_iofile_read(L, file, 2));
+	if (file->kind != PV_IOFILE_COMMAND)
+		return finish_line(L, pv_iofile_read(L, file, 2));
+	lua_callk(L, n + 1, LUA_MULTRET, 0, line_came);
+	return line_came(L, LUA_OK, 0);
 }
 
 void pv_lines_push(lua_State *L, bool close_at_end)
@@ -221,9 +241,9 @@ static void add_standard(lua_State *L, const char *name, enum pv_iofile_kind kin
 void pv_open_io(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "open", io_open },   { "close", io_close },     { "read", io_read },     { "write", io_write },
-		{ "lines", io_lines }, { "input", io_input },     { "output", io_output }, { "flush", io_flush },
-		{ "type", io_type },   { "tmpfile", io_tmpfile }, { NULL, NULL },
+		{ "open", io_open },   { "close", io_close },     { "read", io_read },      { "write", io_write },
+		{ "lines", io_lines }, { "input", io_input },     { "output", io_output },  { "flush", io_flush },
+		{ "type", io_type },   { "tmpfile", io_tmpfile }, { "popen", pv_io_popen }, { NULL, NULL },
 	};
 	FILE *out = pv_script_of(L)->output_to_stderr ? stderr : stdout;
 

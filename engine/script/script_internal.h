@@ -101,6 +101,7 @@ void pv_open_load(lua_State *L);
 void pv_open_pairs(lua_State *L);
 void pv_open_iofile(lua_State *L);
 void pv_open_io(lua_State *L);
+void pv_open_command(lua_State *L);
 void pv_open_sort(lua_State *L);
 void pv_open_shown(lua_State *L);
 void pv_open_random(lua_State *L, uint64_t seed);
