@@ -423,6 +423,11 @@ void pv_host_start(struct pv_host *host, const Pv__CallStarted *call)
 	}
 }
 
+void pv_host_lost(struct pv_host *host, uint64_t call)
+{
+	pv_err_set(&answer_later(host, call)->why, PV_ERR_LOST, "was in flight when the runner died");
+}
+
 void pv_host_cancel(struct pv_host *host, uint64_t id)
 {
 	struct command *command = find(host, id);

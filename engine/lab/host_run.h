@@ -17,6 +17,8 @@ void pv_host_destroy(struct pv_host *host);
 
 /* As the functions of pv_driver_ops. */
 void pv_host_start(struct pv_host *host, const Pv__CallStarted *call);
+/* A call that was at work when the runner died: nobody knows what became of it. Its outcome is an error. */
+void pv_host_lost(struct pv_host *host, uint64_t call);
 void pv_host_cancel(struct pv_host *host, uint64_t call);
 
 #endif

@@ -20,6 +20,8 @@ struct pv_file_run_config {
 	uint32_t file; /* id, already discovered */
 	const char *path;
 	const char *shown_path;
+	const void *source; /* bytes of the file, as recorded; NULL: they are read from `path` */
+	size_t source_len;
 	const char *const *roots; /* NULL-terminated */
 	const struct pv_test_filters *filters;
 	uint64_t timeout_ns;       /* wall clock of the file; 0: none */
@@ -36,6 +38,9 @@ struct pv_file_run *pv_file_run_start(const struct pv_file_run_config *config);
 
 /* Ends the file in order: what runs fails with `reason`, tests not begun do not begin. Nothing once it is ending. */
 void pv_file_run_interrupt(struct pv_file_run *run, const char *reason);
+
+/* Fails the running test with `reason`; the file goes on with the next one. Nothing if no test runs. */
+void pv_file_run_end_test(struct pv_file_run *run, const char *reason);
 
 /* Nothing moves the file but the world or another file. */
 bool pv_file_run_only_waits(const struct pv_file_run *run);

@@ -333,7 +333,7 @@ int pv_intake(lua_State *L, const char *name, int first, pv_intake_fn *fn, void 
 	luaL_setmetatable(L, BOX_TYPE);
 	taking.box = box;
 	if (pv_script_of(L)->closing) {
-		if (!pv_is_again(L))
+		if (pv_engine_retrace_at(pv_script_of(L)->engine, pv_script_of(L)->file) == PV_RETRACE_LIVE)
 			fn(arg, &box->in);
 		data.data = box->in.data.data;
 		data.len = box->in.data.len;

@@ -2,7 +2,7 @@
  *
  *   same_events RUN RUN
  *
- * Left out: run_started, run_ended, pool_state (each second), file_blocked. Cleared: times, durations, results and data of script_input, and what the
+ * Left out: run_started, run_ended, pool_state (each second), file_blocked. Cleared: times, durations, steps, results and data of script_input, and what the
  * outcome of a call on the host gave. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void drop_results(Pv__ScriptInput *input)
 
 static void clear(Pv__Event *event)
 {
-	event->has_wall_ns = event->has_mono_ns = 0;
+	event->has_wall_ns = event->has_mono_ns = event->has_step = 0;
 	switch (event->body_case) {
 	case PV__EVENT__BODY_TEST_ENDED:
 		event->test_ended->has_duration_ns = 0;
