@@ -6,6 +6,8 @@ printf '\njournal, on the disk of /var/tmp\n'
 "$bin/bench_journal" || status=1
 printf '\nfold\n'
 "$bin/bench_core" || status=1
+echo
+"$bin/bench_pairs" || status=1
 printf '\ntest files, one after the other, a journal on the disk of /var/tmp\n'
 "$bin/bench_files" "$bin" || status=1
 printf '\nlab graph, through Lua\n'
