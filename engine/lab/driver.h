@@ -23,14 +23,6 @@ struct pv_driver_ops {
 	 * inside this function, through pv_engine_call_done(). */
 	void (*start)(void *self, const Pv__CallStarted *call);
 
-	/* Nobody waits for `call` any more (its test was cancelled). The driver ends it as soon as it can, reporting
-	 * ERROR_KIND_CANCELED, or ERROR_KIND_VM_DEAD if the VM is unusable after the cut. A call that is done already is
-	 * reported as it ended. */
-	void (*cancel)(void *self, uint64_t call);
-
-	/* The outcome of `call` is committed: what the driver kept so that it could be asked again may go. */
-	void (*settle)(void *self, uint64_t call);
-
 	/* ---- going on with a run whose runner is dead: NULL in a driver that cannot. The state is folded to the end of the journal ---- */
 
 	/* Take over `vm`, which is up in the state: `boot` and `result` are intent and outcome of its last boot (payloads inline; valid during
@@ -45,6 +37,14 @@ struct pv_driver_ops {
 
 	/* Everything is attached and started again: VMs that the test had not paused run on. */
 	void (*go)(void *self);
+
+	/* Nobody waits for `call` any more (its test was cancelled). The driver ends it as soon as it can, reporting
+	 * ERROR_KIND_CANCELED, or ERROR_KIND_VM_DEAD if the VM is unusable after the cut. A call that is done already is
+	 * reported as it ended. */
+	void (*cancel)(void *self, uint64_t call);
+
+	/* The outcome of `call` is committed: what the driver kept so that it could be asked again may go. */
+	void (*settle)(void *self, uint64_t call);
 
 	/* Appends the last `max` bytes of the VM's console to `out`. */
 	void (*console_tail)(void *self, uint32_t vm, size_t max, struct pv_buf *out);
