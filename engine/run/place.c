@@ -178,6 +178,33 @@ enum pv_err pv_run_place_make(const struct pv_place_request *request, struct pv_
 	return err;
 }
 
+enum pv_err pv_run_place_open(const char *dir, enum pv_durability durability, struct pv_run_place *out,
+                              struct pv_errmsg *msg)
+{
+	char real[PATH_MAX];
+	enum pv_err err;
+
+	*out = (struct pv_run_place){ .keep = true };
+	if (!realpath(dir, real))
+		return pv_err_sys(msg, PV_ERR_NOENT, errno, "%s", dir);
+	err = pv_journal_open_append(real, durability, &out->journal, msg);
+	if (!err)
+		out->dir = pv_xstrdup(real);
+	return err;
+}
+
+enum pv_err pv_run_place_name(struct pv_run_place *place, const char *run_id, const char *socket_dir,
+                              struct pv_errmsg *msg)
+{
+	if (!run_id || strlen(run_id) >= sizeof(place->id))
+		return pv_err_set(msg, PV_ERR_CORRUPT, "the journal has no usable run id");
+	memcpy(place->id, run_id, strlen(run_id) + 1);
+	place->socket_dir = pv_xstrdup(socket_dir && *socket_dir == '/' ? socket_dir : place->dir);
+	if (mkdir(place->socket_dir, 0700) < 0 && errno != EEXIST)
+		return pv_err_sys(msg, PV_ERR_IO, errno, "socket directory %s", place->socket_dir);
+	return PV_OK;
+}
+
 void pv_run_place_clear(const struct pv_run_place *place)
 {
 	if (strcmp(place->socket_dir, place->dir) != 0) {

@@ -117,6 +117,8 @@ static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 	enum pv_err err = pv_filters_check(&run->options->tests, msg);
 
 	if (!err)
+		err = pv_reports_check(&run->reports, msg);
+	if (!err)
 		err = pv_config_load(run->options->config, true, &run->config, msg);
 	if (!err)
 		err = choose_seed(run, msg);
@@ -158,7 +160,7 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 	return PV_OK;
 }
 
-static enum pv_err start_engine(struct pv_run *run, struct pv_errmsg *msg)
+enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 {
 	run->base = event_base_new();
 	if (!run->base)
@@ -169,10 +171,12 @@ static enum pv_err start_engine(struct pv_run *run, struct pv_errmsg *msg)
 		.profiles = run->config.profiles,
 		.n_profiles = run->config.n_profiles,
 		.seed = run->seed,
+		.mono_from_ns = run->mono_from_ns,
+		.mac_key = run->mac_key,
 		.notice = on_notice,
 	};
 	run->engine = pv_engine_create(&config);
-	if (!run->options->no_journal) {
+	if (!run->options->no_journal && !run->mac_key) {
 		enum pv_err err = pv_run_key_save(run->place.dir, pv_engine_mac_key(run->engine), msg);
 
 		if (err)
@@ -213,7 +217,7 @@ static void remember_failed(struct pv_run *run)
 	free(path);
 }
 
-static enum pv_exit finish(struct pv_run *run)
+enum pv_exit pv_run_finish(struct pv_run *run)
 {
 	const struct pv_errmsg *failure = pv_engine_failed(run->engine);
 	struct pv_errmsg msg = { .text = "" };
@@ -227,8 +231,11 @@ static enum pv_exit finish(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		return PV_EXIT_TROUBLE;
 	}
-	pv_report_text_summary(&run->text, run->results);
 	enum pv_exit code = verdict(run);
+	if (pv_reports_end(&run->reports, run->results, run->place.journal, &msg) != PV_OK) {
+		pv_run_say("%s", msg.text);
+		code = PV_EXIT_TROUBLE;
+	}
 	remember_failed(run);
 	if (code != PV_EXIT_OK) {
 		pv_run_say("seed %llu", (unsigned long long)run->seed);
@@ -248,19 +255,29 @@ static enum pv_exit run_files(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		return code;
 	}
-	if (start_engine(run, &msg) != PV_OK) {
+	if (pv_run_start_engine(run, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 	} else {
+		pv_reports_begin(&run->reports);
 		pv_run_loop(run);
-		code = finish(run);
+		code = pv_run_finish(run);
 	}
+	return code;
+}
+
+void pv_run_clear(struct pv_run *run)
+{
 	pv_engine_destroy(run->engine);
 	pv_resources_destroy(run->resources);
 	if (run->base)
 		event_base_free(run->base);
-	pv_run_place_clear(&run->place);
+	if (run->place.dir)
+		pv_run_place_clear(&run->place);
 	pv_run_place_free(&run->place);
-	return code;
+	pv_results_destroy(run->results);
+	free_scans(run);
+	pv_found_free(&run->found);
+	pv_config_free(&run->config);
 }
 
 static enum pv_exit execute(struct pv_run *run)
@@ -276,24 +293,32 @@ static enum pv_exit execute(struct pv_run *run)
 			pv_run_say("no test files found (*" PV_SUFFIX_TEST ")");
 		else
 			pv_run_say("none of %zu test file(s) is selected", run->n_discovered);
-		pv_report_text_summary(&run->text, run->results);
-		return PV_EXIT_OK;
+		pv_reports_begin(&run->reports);
+		if (pv_reports_end(&run->reports, run->results, NULL, &msg) == PV_OK)
+			return PV_EXIT_OK;
+		pv_run_say("%s", msg.text);
+		return PV_EXIT_TROUBLE;
 	}
 	return checks_pass(run) ? run_files(run) : PV_EXIT_TROUBLE;
+}
+
+void pv_run_init_reports(struct pv_run *run)
+{
+	const struct pv_run_options *options = run->options;
+
+	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
+	run->reports.text.out = options->json || options->tap ? stderr : stdout;
+	run->reports.text.verbosity = options->verbosity;
+	run->reports.text.color = pv_run_wants_color(options->color, run->reports.text.out);
 }
 
 enum pv_exit pv_run_execute(const struct pv_run_options *options)
 {
 	struct pv_run run = { .options = options };
 
-	run.text.out = options->json ? stderr : stdout;
-	run.text.verbosity = options->verbosity;
-	run.text.color = pv_run_wants_color(options->color, run.text.out);
+	pv_run_init_reports(&run);
 	run.results = pv_results_create();
 	enum pv_exit code = execute(&run);
-	pv_results_destroy(run.results);
-	free_scans(&run);
-	pv_found_free(&run.found);
-	pv_config_free(&run.config);
+	pv_run_clear(&run);
 	return code;
 }
