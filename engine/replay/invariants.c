@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/replay/invariants_internal.h"
+#include "engine/replay/records.h"
 
 const struct pv_invariant_rule pv_invariant_rules[] = {
 #define X(symbol, name, text) [PV_RULE_##symbol] = { name, text },
@@ -269,34 +270,18 @@ void pv_invariants_destroy(struct pv_invariants *inv)
 	free(inv);
 }
 
-static enum pv_err walk(struct pv_invariants *inv, struct pv_journal_cursor *cursor, struct pv_errmsg *msg)
+static bool on_record(void *arg, uint64_t seq, const Pv__Event *event)
 {
-	struct pv_record record;
-	enum pv_err err;
-
-	while (!(err = pv_journal_cursor_next(cursor, &record, msg)) && record.seq) {
-		Pv__Event *event = pv_record_decode(&record);
-
-		if (!event)
-			return pv_err_set(msg, PV_ERR_CORRUPT, "event %llu cannot be decoded",
-			                  (unsigned long long)record.seq);
-		pv_invariants_event(inv, record.seq, event);
-		pv__event__free_unpacked(event, NULL);
-	}
-	return err;
+	pv_invariants_event(arg, seq, event);
+	return true;
 }
 
 enum pv_err pv_invariants_walk(struct pv_journal *journal, pv_violation_cb *cb, void *arg,
                                struct pv_invariants_verdict *verdict, struct pv_errmsg *msg)
 {
 	struct pv_invariants *inv = pv_invariants_create(cb, arg);
-	struct pv_journal_cursor *cursor;
-	enum pv_err err = pv_journal_cursor_open(journal, 1, &cursor, msg);
+	enum pv_err err = pv_records_walk(journal, 0, on_record, inv, msg);
 
-	if (!err) {
-		err = walk(inv, cursor, msg);
-		pv_journal_cursor_close(cursor);
-	}
 	*verdict = inv->verdict;
 	pv_invariants_destroy(inv);
 	return err;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "engine/replay/records.h"
 #include "proto/mem.h"
 
 /* Ids of files are dense, from 1. A forged journal must not make this process allocate without limit. */
@@ -308,7 +309,7 @@ static void on_call_ended(struct reader *reader, uint64_t seq, const Pv__CallEnd
 
 /* ---- the walk ---- */
 
-static void on_event(struct reader *reader, uint64_t seq, const Pv__Event *event)
+static void take(struct reader *reader, uint64_t seq, const Pv__Event *event)
 {
 	struct pv_summary *summary = reader->summary;
 
@@ -398,29 +399,19 @@ static void finish(struct reader *reader)
 	}
 }
 
+static bool on_record(void *arg, uint64_t seq, const Pv__Event *event)
+{
+	take(arg, seq, event);
+	return true;
+}
+
 enum pv_err pv_summary_read(struct pv_journal *journal, struct pv_summary *out, struct pv_errmsg *msg)
 {
 	struct reader reader = { .summary = out };
-	struct pv_journal_cursor *cursor;
-	struct pv_record record;
 	enum pv_err err;
 
 	*out = (struct pv_summary){ .run_id = NULL };
-	err = pv_journal_cursor_open(journal, 1, &cursor, msg);
-	if (err)
-		return err;
-	while (!(err = pv_journal_cursor_next(cursor, &record, msg)) && record.seq) {
-		Pv__Event *event = pv_record_decode(&record);
-
-		if (!event) {
-			err = pv_err_set(msg, PV_ERR_CORRUPT, "event %llu cannot be decoded",
-			                 (unsigned long long)record.seq);
-			break;
-		}
-		on_event(&reader, record.seq, event);
-		pv__event__free_unpacked(event, NULL);
-	}
-	pv_journal_cursor_close(cursor);
+	err = pv_records_walk(journal, 0, on_record, &reader, msg);
 	sum_up(out);
 	finish(&reader);
 	return err;
