@@ -28,6 +28,8 @@ static const struct pv_option options[] = {
 	  .argument = "jsonl|cloudevents|otlp-json", .choices = pv_export_formats, .help = "export: in which form" },
 	{ "output", 'o', PV_OPTION_TEXT, offsetof(struct flags, export.output), .argument = "PATH",
 	  .help = "export: into this file (default: stdout)" },
+	{ "bundle", 0, PV_OPTION_TEXT, offsetof(struct flags, export.bundle), .argument = "PATH",
+	  .help = "export: the whole run as one file, which every verb takes as RUN" },
 	{ "config", 0, PV_OPTION_TEXT, offsetof(struct flags, config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
 	{ .name = NULL },
@@ -214,7 +216,8 @@ static enum pv_exit run(char *const *argv)
 
 const struct pv_verb pv_verb_journal = {
 	.name = "journal",
-	.synopsis = "journal ls | journal show RUN [-f] [--json] | journal export RUN --format FORMAT [-o PATH]",
+	.synopsis =
+	    "journal ls | journal show RUN [-f] [--json] | journal export RUN --format FORMAT [-o PATH] | journal export RUN --bundle PATH",
 	.summary = "the recorded runs, the events of one, or one for other programs",
 	.options = options,
 	.run = run,

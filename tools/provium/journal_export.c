@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/replay/bundle.h"
 #include "engine/replay/export.h"
 #include "proto/mem.h"
 
@@ -77,14 +78,36 @@ static enum pv_exit export_format(struct pv_journal *journal, const struct pv_ex
 	return close_output(&output, !err) ? PV_EXIT_OK : PV_EXIT_TROUBLE;
 }
 
+static enum pv_exit export_bundle(const char *config, const char *path, const char *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	struct pv_journal *journal;
+	enum pv_err err;
+	char *dir;
+
+	if (!pv_verb_open_run(config, run, &journal, &dir))
+		return PV_EXIT_TROUBLE;
+	pv_journal_close(journal);
+	err = pv_bundle_write(dir, path, &msg);
+	if (err)
+		pv_run_say("%s: %s", run, msg.text);
+	free(dir);
+	return err ? PV_EXIT_TROUBLE : PV_EXIT_OK;
+}
+
 enum pv_exit pv_journal_export(const char *config, const struct pv_export_flags *flags, const char *run)
 {
 	struct pv_journal *journal;
 	enum pv_exit code;
 	char *dir;
 
+	if (flags->bundle && (flags->format >= 0 || flags->output))
+		return pv_verb_usage(&pv_verb_journal, "export: --bundle PATH goes without --format and -o");
+	if (flags->bundle)
+		return export_bundle(config, flags->bundle, run);
 	if (flags->format < 0)
-		return pv_verb_usage(&pv_verb_journal, "export: which --format? jsonl, cloudevents or otlp-json");
+		return pv_verb_usage(&pv_verb_journal,
+		                     "export: which --format (jsonl, cloudevents, otlp-json), or --bundle PATH?");
 	if (!pv_verb_open_run(config, run, &journal, &dir))
 		return PV_EXIT_TROUBLE;
 	code = export_format(journal, flags, run);
