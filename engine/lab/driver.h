@@ -21,6 +21,10 @@ struct pv_driver_ops {
 	 * inside this function, through pv_engine_call_done(). */
 	void (*start)(void *self, const Pv__CallStarted *call);
 
+	/* As start(), for a call that an earlier runner may have started: what it executes in a guest is executed once. NULL: it
+	 * never happens. */
+	void (*start_again)(void *self, const Pv__CallStarted *call);
+
 	/* Nobody waits for `call` any more (its test was cancelled). The driver ends it as soon as it can, reporting
 	 * ERROR_KIND_CANCELED, or ERROR_KIND_VM_DEAD if the VM is unusable after the cut. A call that is done already is
 	 * reported as it ended. */

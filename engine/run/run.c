@@ -12,6 +12,7 @@
 #include "engine/run/host.h"
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
+#include "engine/run/run_key.h"
 #include "proto/mem.h"
 
 void pv_run_say(const char *fmt, ...)
@@ -167,6 +168,12 @@ static enum pv_err start_engine(struct pv_run *run, struct pv_errmsg *msg)
 		.notice = on_notice,
 	};
 	run->engine = pv_engine_create(&config);
+	if (!run->options->no_journal) {
+		enum pv_err err = pv_run_key_save(run->place.dir, pv_engine_mac_key(run->engine), msg);
+
+		if (err)
+			return err;
+	}
 	return install_driver(run, msg);
 }
 

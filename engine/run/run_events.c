@@ -144,6 +144,9 @@ static bool propose_run_started(struct pv_run *run)
 	started.host_boot_id = boot;
 	started.profiles = profile_messages(&run->config);
 	started.n_profiles = run->config.n_profiles;
+	started.roots = run->found.roots;
+	started.n_roots = run->found.n_roots;
+	started.socket_dir = run->place.socket_dir;
 	event.body_case = PV__EVENT__BODY_RUN_STARTED;
 	event.run_started = &started;
 	bool ok = propose(run, &event);
@@ -162,6 +165,7 @@ static bool propose_discovered(struct pv_run *run, size_t index)
 	discovered.id = (uint32_t)(index + 1);
 	discovered.path = file->root_path;
 	discovered.shown_path = file->shown_path;
+	discovered.real_path = file->path;
 	discovered.has_sha256 = 1;
 	discovered.sha256.len = sizeof(file->sha256);
 	discovered.sha256.data = file->sha256;

@@ -53,6 +53,9 @@ struct pv_run {
 bool pv_run_propose_start(struct pv_run *run);
 bool pv_run_propose_end(struct pv_run *run);
 
+/* Every file has its own stream of random numbers, which does not depend on the other files of the run. */
+uint64_t pv_run_file_seed(uint64_t seed, const char *root_path);
+
 /* run_loop.c: from RunStarted to the last file completed, or to a journal that cannot be written. */
 void pv_run_loop(struct pv_run *run);
 

@@ -82,8 +82,7 @@ static void on_sync_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- dispatch ---- */
 
-/* Every file has its own stream of random numbers, which does not depend on the other files of the run. */
-static uint64_t seed_of_file(uint64_t seed, const char *root_path)
+uint64_t pv_run_file_seed(uint64_t seed, const char *root_path)
 {
 	struct pv_buf input = { .data = NULL };
 	uint8_t hash[SHA256_DIGEST_LENGTH];
@@ -122,7 +121,7 @@ static void dispatch(struct pv_run *run, uint32_t id)
 		.roots = (const char *const *)run->found.roots,
 		.filters = &run->options->tests,
 		.timeout_ns = run->options->timeout_ns,
-		.seed = seed_of_file(run->seed, file->root_path),
+		.seed = pv_run_file_seed(run->seed, file->root_path),
 		.reserved = pv_resources_reserved(run->resources, id),
 		.output_to_stderr = run->options->json,
 		.done = file_done,

@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/mem.h"
+#include "tools/provium/run_flags.h"
 #include "tools/provium/verb.h"
 
 struct flags {
@@ -153,39 +155,67 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 	};
 }
 
-static void free_flags(struct flags *flags)
+struct pv_run_flags {
+	struct flags flags;
+	struct pv_option_texts paths;
+	struct pv_run_options options;
+};
+
+static bool parse(struct pv_run_flags *run, char *const *argv)
 {
-	free(flags->tags.items);
-	free(flags->no_tags.items);
-	free(flags->tag_metas.items);
-	free(flags->no_tag_metas.items);
+	struct pv_errmsg msg = { .text = "" };
+	struct flags *flags = &run->flags;
+
+	if (!pv_verb_parse(&pv_verb_run, argv, flags, &run->paths) || contradiction(argv) != PV_EXIT_OK)
+		return false;
+	if (flags->shard && pv_shard_parse(flags->shard, &flags->select.shard, &msg) != PV_OK) {
+		(void)pv_verb_usage(&pv_verb_run, "%s", msg.text);
+		return false;
+	}
+	run->options = run_options(flags, &run->paths, argv);
+	return true;
 }
 
-static enum pv_exit run(char *const *argv)
+struct pv_run_flags *pv_run_flags_parse(char *const *argv)
 {
-	struct flags flags = {
+	struct pv_run_flags *run = PV_NEW(struct pv_run_flags);
+
+	run->flags = (struct flags){
 		.accel_choice = -1,
 		.psi_threshold = 50,
 		.timeout_ns = 300ull * 1000000000u,
 		.verbosity = PV_NORMAL,
 		.durability = PV_DURABILITY_BATCH,
 	};
-	struct pv_option_texts paths = { .items = NULL };
-	enum pv_exit code = PV_EXIT_TROUBLE;
+	if (parse(run, argv))
+		return run;
+	pv_run_flags_free(run);
+	return NULL;
+}
 
-	if (pv_verb_parse(&pv_verb_run, argv, &flags, &paths))
-		code = contradiction(argv);
-	if (code == PV_EXIT_OK) {
-		struct pv_errmsg msg = { .text = "" };
-		if (flags.shard && pv_shard_parse(flags.shard, &flags.select.shard, &msg) != PV_OK) {
-			code = pv_verb_usage(&pv_verb_run, "%s", msg.text);
-		} else {
-			struct pv_run_options run_with = run_options(&flags, &paths, argv);
-			code = pv_run_execute(&run_with);
-		}
-	}
-	free_flags(&flags);
-	free(paths.items);
+const struct pv_run_options *pv_run_flags_options(const struct pv_run_flags *run)
+{
+	return &run->options;
+}
+
+void pv_run_flags_free(struct pv_run_flags *run)
+{
+	if (!run)
+		return;
+	free(run->flags.tags.items);
+	free(run->flags.no_tags.items);
+	free(run->flags.tag_metas.items);
+	free(run->flags.no_tag_metas.items);
+	free(run->paths.items);
+	free(run);
+}
+
+static enum pv_exit run(char *const *argv)
+{
+	struct pv_run_flags *flags = pv_run_flags_parse(argv);
+	enum pv_exit code = flags ? pv_run_execute(pv_run_flags_options(flags)) : PV_EXIT_TROUBLE;
+
+	pv_run_flags_free(flags);
 	return code;
 }
 

@@ -222,6 +222,8 @@ static void test_file_run__timeout_fails_the_running_test_and_begins_no_other(vo
 	       "lab provium: lab closed\n"
 	       "two / : test begins\n"
 	       "two / lab provium: test lab created\n"
+	       "two / : timer 1 fires\n"
+	       "two / : file is ended: file timed out after 30.0ms (--timeout)\n"
 	       "two / : test failed: file timed out after 30.0ms (--timeout)\n"
 	       "lab provium: lab closed\n"
 	       "lab provium: lab closed\n"
@@ -236,6 +238,8 @@ static void test_file_run__timeout_in_the_chunk(void **state)
 	expect(files, &no_filters, 30 * MS,
 	       ": file dispatched\n"
 	       "lab provium: root lab created\n"
+	       ": timer 1 fires\n"
+	       ": file is ended: file timed out after 30.0ms (--timeout)\n"
 	       "lab provium: lab closed\n"
 	       ": file timed out: file timed out after 30.0ms (--timeout)\n");
 }
@@ -268,6 +272,7 @@ static void test_file_run__interruption(void **state)
 	       "lab provium: root lab created\n"
 	       "one / : test begins\n"
 	       "one / lab provium: test lab created\n"
+	       "one / : file is ended: interrupted\n"
 	       "one / : test failed: interrupted\n"
 	       "lab provium: lab closed\n"
 	       "lab provium: lab closed\n"
