@@ -90,10 +90,9 @@ static void on_discovered(struct pv_invariants *inv, const Pv__FileDiscovered *b
 static void on_dispatched(struct pv_invariants *inv, struct inv_file *file)
 {
 	inv->dispatching = true;
-	if (file->dispatched && !file->restarted)
+	if (file->dispatched)
 		pv_inv_report(inv, PV_RULE_FILE, "file", file->id, "it is dispatched a second time");
 	file->dispatched = true;
-	file->restarted = false;
 }
 
 static void check_nothing_left(struct pv_invariants *inv, const struct inv_file *file)
@@ -135,7 +134,7 @@ static void on_completed(struct pv_invariants *inv, struct inv_file *file, const
 	pv_inv_forget(inv, file->id);
 }
 
-/* What it had is gone, and what it reported is void. */
+/* What it had is gone, what it reported is void, and it is to be dispatched again. */
 static void on_restarted(struct pv_invariants *inv, struct inv_file *file)
 {
 	UT_hash_handle hh = file->hh;
@@ -144,7 +143,7 @@ static void on_restarted(struct pv_invariants *inv, struct inv_file *file)
 	if (!file->dispatched)
 		pv_inv_report(inv, PV_RULE_FILE, "file", file->id, "it is restarted without having been dispatched");
 	pv_inv_forget(inv, file->id);
-	*file = (struct inv_file){ .id = id, .dispatched = true, .restarted = true, .hh = hh };
+	*file = (struct inv_file){ .id = id, .hh = hh };
 }
 
 void pv_inv_file_event(struct pv_invariants *inv, const Pv__Event *event)

@@ -40,8 +40,7 @@ enum pv_rule_id {
 struct inv_file {
 	uint32_t id;
 	bool dispatched, completed;
-	bool restarted; /* and not yet dispatched again */
-	uint32_t test;  /* running */
+	uint32_t test; /* running */
 	uint32_t attempt;
 	uint32_t root_lab, test_lab; /* open */
 	uint32_t n_tasks, n_calls;   /* alive */

@@ -432,6 +432,13 @@ static void passed_with_a_failed_test(struct story *story)
 	EVENT(ended)->run_ended->failed = 1;
 }
 
+static void restarted_and_not_dispatched(struct story *story)
+{
+	story_insert(story, story->skipped, restarted(1));
+	while (story->n > story->skipped + 2)
+		story_remove(story, story->n - 1);
+}
+
 static const struct {
 	const char *name;
 	void (*bend)(struct story *story);
@@ -458,6 +465,7 @@ static const struct {
 	{ "attempt 3 is the first", attempt_after_pass, "test-verdict " },
 	{ "passed at its second attempt", passed_at_second_attempt, "test-verdict " },
 	{ "test in a file not dispatched", test_in_file_not_dispatched, "test-verdict " },
+	{ "test in a file that is to begin anew", restarted_and_not_dispatched, "test-verdict " },
 	{ "claimed twice", claim_twice, "claim " },
 	{ "claim kept", claim_kept, "claim " },
 	{ "claim released twice", claim_released_twice, "claim " },
