@@ -42,7 +42,7 @@ static void free_admit(struct pv_admit *admit)
 
 void pv_engine_set_admission(struct pv_engine *engine, const struct pv_admission *admission)
 {
-	PV_ASSERT(LIST_EMPTY(&engine->admits));
+	PV_ASSERT(LIST_EMPTY(&engine->admits) || engine->retrace != NULL || engine->held);
 	engine->has_admission = admission != NULL;
 	if (admission != NULL)
 		engine->admission = *admission;
@@ -50,7 +50,7 @@ void pv_engine_set_admission(struct pv_engine *engine, const struct pv_admission
 
 bool pv_engine_admits(const struct pv_engine *engine)
 {
-	return engine->has_admission || engine->retrace != NULL;
+	return engine->has_admission || engine->retrace != NULL || engine->held;
 }
 
 /* ---- asking ---- */
@@ -106,10 +106,10 @@ static enum pv_err ask(struct pv_engine *engine, struct pv_admission_request req
 	admit->handle = FIRST_HANDLE + ++engine->admit_counter;
 	admit->event = copy_event(proposal);
 	LIST_INSERT_HEAD(&engine->admits, admit, link);
-	admit->asked = engine->retrace == NULL;
+	admit->asked = engine->retrace == NULL && !engine->held;
 	if (admit->asked)
 		err = engine->admission.ask(engine->admission.self, &admit->request, msg);
-	else
+	else if (engine->retrace != NULL)
 		err = pv_retrace_refusal(engine, request.file, request.vm, msg);
 	if (err != PV_OK) {
 		tell_refused(engine, &request, msg->text, true);

@@ -170,7 +170,7 @@ void pv_engine_start_intents(struct pv_engine *engine)
 	struct pv_call_list batch = TAILQ_HEAD_INITIALIZER(batch);
 	struct pv_call *call;
 
-	if (engine->retrace != NULL)
+	if (engine->retrace != NULL || engine->held)
 		return; /* the world stands still */
 	TAILQ_CONCAT(&batch, &engine->intents, link);
 	while ((call = TAILQ_FIRST(&batch)) != NULL) {

@@ -21,13 +21,21 @@ static uint64_t monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* In the turn behind that in which the open calls were started again. */
+static void go(void *arg)
+{
+	struct pv_engine *engine = arg;
+
+	engine->driver->go(engine->driver_self);
+}
+
 struct pv_engine *pv_engine_create(const struct pv_engine_config *config)
 {
 	struct pv_engine *engine = PV_NEW(struct pv_engine);
 
 	engine->config = *config;
 	engine->state = pv_state_create();
-	engine->mono_origin_ns = monotonic_ns();
+	engine->mono_origin_ns = monotonic_ns() - config->mono_from_ns;
 	if (config->mac_key != NULL)
 		memcpy(engine->mac_key, config->mac_key, sizeof(engine->mac_key));
 	else if (getrandom(engine->mac_key, sizeof(engine->mac_key), 0) != (ssize_t)sizeof(engine->mac_key))
@@ -38,6 +46,7 @@ struct pv_engine *pv_engine_create(const struct pv_engine_config *config)
 	TAILQ_INIT(&engine->listeners);
 	LIST_INIT(&engine->scopes);
 	LIST_INIT(&engine->admits);
+	engine->go = (struct pv_deferred){ .run = go, .arg = engine };
 	return engine;
 }
 

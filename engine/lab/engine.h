@@ -38,6 +38,7 @@ struct pv_engine_config {
 	const struct pv_profile *profiles; /* stay the caller's, and outlive the engine */
 	size_t n_profiles;
 	uint64_t seed;
+	uint64_t mono_from_ns;                       /* where engine time goes on; 0 for a new run */
 	const uint8_t *mac_key;                      /* PV_ENGINE_MAC_KEY_BYTES; NULL: a new one */
 	void (*notice)(void *arg, const char *line); /* one line for the user; may be NULL */
 	void *notice_arg;
@@ -78,10 +79,15 @@ void pv_engine_set_busy(struct pv_engine *engine, uint32_t file, bool busy);
 
 /* ---- the end of a file before its time ---- */
 
+enum pv_interrupt { PV_INTERRUPT_FILE, PV_INTERRUPT_TIMED_OUT, PV_INTERRUPT_TEST };
+
+typedef void pv_engine_interrupt_cb(void *arg, const char *reason, enum pv_interrupt kind);
+
 /* Proposes FileInterrupted and calls back what pv_engine_on_interrupt() has set. Nothing if that is NULL. */
-void pv_engine_interrupt(struct pv_engine *engine, uint32_t file, const char *reason, bool timed_out);
-void pv_engine_on_interrupt(struct pv_engine *engine, uint32_t file,
-                            void (*interrupted)(void *arg, const char *reason, bool timed_out), void *arg);
+void pv_engine_interrupt(struct pv_engine *engine, uint32_t file, const char *reason, enum pv_interrupt kind);
+void pv_engine_on_interrupt(struct pv_engine *engine, uint32_t file, pv_engine_interrupt_cb *interrupted, void *arg);
+/* Calls of the file without an outcome. */
+uint32_t pv_engine_open_calls(struct pv_engine *engine, uint32_t file);
 
 /* ---- changing the lab ---- */
 

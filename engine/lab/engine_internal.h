@@ -64,8 +64,9 @@ struct pv_track {
 	uint64_t at_ns;  /* of its last event */
 	uint64_t last_call;
 	LIST_HEAD(, pv_engine_timer) running;
-	void (*interrupted)(void *arg, const char *reason, bool timed_out);
+	pv_engine_interrupt_cb *interrupted;
 	void *interrupted_arg;
+	uint32_t open_calls;
 	bool busy;
 	struct pv_news_list news;
 	struct pv_deferred bring;      /* brings the news */
@@ -83,6 +84,9 @@ struct pv_engine {
 	uint8_t mac_key[PV_ENGINE_MAC_KEY_BYTES];
 	struct pv_track *tracks;    /* by file */
 	struct pv_retrace *retrace; /* NULL: none */
+	bool held;                  /* resuming: the world stands still */
+	struct pv_deferred go;      /* it moves again */
+	unsigned attaching;         /* VMs that the driver takes over */
 	const struct pv_driver_ops *driver;
 	void *driver_self;
 	struct pv_call *calls;        /* by id */

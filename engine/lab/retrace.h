@@ -59,8 +59,19 @@ bool pv_engine_is_lost(const struct pv_engine *engine, uint32_t file);
  * (then it has diverged, too). From outside of a turn. */
 bool pv_engine_retrace_is_over(struct pv_engine *engine, uint32_t file);
 
-/* Resume: all files are at the end of their records. Calls without an outcome are started again and journaled as reconciled, timers
- * run, what waits to be admitted is asked for. */
+/* ---- resume: all files are at the end of their records ----
+ *
+ * The steps come in this order. The world stands still until the last one. */
+
+/* The state is that of the journal, and what is proposed from here on is appended. */
+void pv_engine_end_retrace(struct pv_engine *engine);
+/* The driver takes over a VM that is up in the state; `boot` and `result` are intent and outcome of its last boot. One that cannot be had
+ * becomes dead (VmChanged). */
+void pv_engine_attach(struct pv_engine *engine, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result);
+/* Some of them are not taken over yet: take turns. */
+bool pv_engine_is_attaching(const struct pv_engine *engine);
+/* Calls without an outcome are started again and journaled as reconciled, timers run, what waits to be admitted is asked for; then the
+ * VMs run on. */
 void pv_engine_go_live(struct pv_engine *engine);
 
 #endif

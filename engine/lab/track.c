@@ -52,8 +52,14 @@ struct pv_track *pv_track(struct pv_engine *engine, uint32_t file)
 void pv_track_note(struct pv_track *track, const Pv__Event *event)
 {
 	track->at_ns = event->mono_ns;
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED)
+	if (event->body_case == PV__EVENT__BODY_CALL_STARTED) {
 		track->last_call = event->call_started->id;
+		track->open_calls++;
+	} else if (event->body_case == PV__EVENT__BODY_CALL_ENDED) {
+		track->open_calls--;
+	} else if (event->body_case == PV__EVENT__BODY_FILE_RESTARTED) {
+		track->open_calls = 0;
+	}
 }
 
 bool pv_track_holds(struct pv_track *track, const struct pv_news *news)
@@ -124,8 +130,12 @@ void pv_engine_set_busy(struct pv_engine *engine, uint32_t file, bool busy)
 		pv_engine_defer(engine, &track->bring);
 }
 
-void pv_engine_on_interrupt(struct pv_engine *engine, uint32_t file,
-                            void (*interrupted)(void *arg, const char *reason, bool timed_out), void *arg)
+uint32_t pv_engine_open_calls(struct pv_engine *engine, uint32_t file)
+{
+	return pv_track(engine, file)->open_calls;
+}
+
+void pv_engine_on_interrupt(struct pv_engine *engine, uint32_t file, pv_engine_interrupt_cb *interrupted, void *arg)
 {
 	struct pv_track *track = pv_track(engine, file);
 
@@ -133,7 +143,7 @@ void pv_engine_on_interrupt(struct pv_engine *engine, uint32_t file,
 	track->interrupted_arg = arg;
 }
 
-void pv_engine_interrupt(struct pv_engine *engine, uint32_t file, const char *reason, bool timed_out)
+void pv_engine_interrupt(struct pv_engine *engine, uint32_t file, const char *reason, enum pv_interrupt kind)
 {
 	struct pv_track *track = pv_track(engine, file);
 	Pv__Event event = PV__EVENT__INIT;
@@ -147,12 +157,12 @@ void pv_engine_interrupt(struct pv_engine *engine, uint32_t file, const char *re
 	interrupted.has_id = 1;
 	interrupted.id = file;
 	interrupted.reason = (char *)reason;
-	interrupted.has_timed_out = timed_out;
-	interrupted.timed_out = timed_out;
+	interrupted.has_timed_out = interrupted.timed_out = kind == PV_INTERRUPT_TIMED_OUT;
+	interrupted.has_test_only = interrupted.test_only = kind == PV_INTERRUPT_TEST;
 	event.body_case = PV__EVENT__BODY_FILE_INTERRUPTED;
 	event.file_interrupted = &interrupted;
 	/* A journal that cannot be written ends what runs as well. */
 	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed && !pv_retrace_is_on(track))
 		PV_BUG("the interruption of file %u was refused: %s", file, msg.text);
-	track->interrupted(track->interrupted_arg, reason, timed_out);
+	track->interrupted(track->interrupted_arg, reason, kind);
 }

@@ -313,13 +313,18 @@ static void chunk_done(void *arg, Pv__Verdict verdict, const char *message)
 
 /* ---- interruption ---- */
 
-static void interrupted(void *arg, const char *reason, bool timed_out)
+static void interrupted(void *arg, const char *reason, enum pv_interrupt kind)
 {
 	struct pv_file_run *run = arg;
 
 	if (run->stop_reason || run->phase >= PHASE_CLOSING_ROOT)
 		return;
-	run->timed_out = timed_out;
+	if (kind == PV_INTERRUPT_TEST) {
+		if (run->phase == PHASE_TEST)
+			pv_script_cancel(run->script, PV__VERDICT__VERDICT_FAILED, reason);
+		return;
+	}
+	run->timed_out = kind == PV_INTERRUPT_TIMED_OUT;
 	run->stop_reason = pv_xstrdup(reason);
 	if (run->phase == PHASE_CHUNK || run->phase == PHASE_TEST)
 		pv_script_cancel(run->script, PV__VERDICT__VERDICT_FAILED, reason);
@@ -333,7 +338,13 @@ static bool may_be_interrupted(const struct pv_file_run *run)
 void pv_file_run_interrupt(struct pv_file_run *run, const char *reason)
 {
 	if (may_be_interrupted(run))
-		pv_engine_interrupt(run->config.engine, run->config.file, reason, false);
+		pv_engine_interrupt(run->config.engine, run->config.file, reason, PV_INTERRUPT_FILE);
+}
+
+void pv_file_run_end_test(struct pv_file_run *run, const char *reason)
+{
+	if (may_be_interrupted(run) && run->phase == PHASE_TEST)
+		pv_engine_interrupt(run->config.engine, run->config.file, reason, PV_INTERRUPT_TEST);
 }
 
 static void time_is_up(void *arg)
@@ -345,7 +356,7 @@ static void time_is_up(void *arg)
 		return;
 	char *reason =
 	    pv_xasprintf("file timed out after %s (--timeout)", pv_format_duration(run->config.timeout_ns, limit));
-	pv_engine_interrupt(run->config.engine, run->config.file, reason, true);
+	pv_engine_interrupt(run->config.engine, run->config.file, reason, PV_INTERRUPT_TIMED_OUT);
 	free(reason);
 }
 

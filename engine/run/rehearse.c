@@ -287,7 +287,7 @@ static void turn(struct rehearsal *rehearsal)
 /* What its script does finds no ear any more: it is unwound. */
 static void give_up(struct rehearsal *rehearsal, uint32_t file)
 {
-	pv_engine_interrupt(rehearsal->engine, file, "the rehearsal of this file has ended", false);
+	pv_engine_interrupt(rehearsal->engine, file, "the rehearsal of this file has ended", PV_INTERRUPT_FILE);
 	while (!pv_engine_is_idle(rehearsal->engine))
 		turn(rehearsal);
 }

@@ -109,7 +109,7 @@ static void file_done(void *arg, struct pv_file_run *file)
 	pv_engine_defer(run->engine, &run->advance);
 }
 
-static void dispatch(struct pv_run *run, uint32_t id)
+void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved)
 {
 	size_t index = id - 1;
 	const struct pv_found_file *file = &run->found.files[index];
@@ -122,7 +122,7 @@ static void dispatch(struct pv_run *run, uint32_t id)
 		.filters = &run->options->tests,
 		.timeout_ns = run->options->timeout_ns,
 		.seed = pv_run_file_seed(run->seed, file->root_path),
-		.reserved = pv_resources_reserved(run->resources, id),
+		.reserved = reserved,
 		.output_to_stderr = run->options->json,
 		.done = file_done,
 		.arg = run,
@@ -161,7 +161,7 @@ static void advance(void *arg)
 		file = pv_engine_failed(run->engine) ? 0 : pv_resources_next(run->resources, how);
 		if (file == 0)
 			break;
-		dispatch(run, file);
+		pv_run_start_file(run, file, pv_resources_reserved(run->resources, file));
 	}
 	pv_resources_settle(run->resources, how);
 	if (run->n_in_flight > 0 || pv_resources_has_files(run->resources))
@@ -205,7 +205,7 @@ static void on_pool_timer(evutil_socket_t fd, short what, void *arg)
 	pv_engine_defer(run->engine, &run->tell_pool);
 }
 
-static void line_up(struct pv_run *run)
+void pv_run_make_resources(struct pv_run *run)
 {
 	struct pv_resources_config config = {
 		.engine = run->engine,
@@ -217,6 +217,11 @@ static void line_up(struct pv_run *run)
 	};
 
 	run->resources = pv_resources_create(&config);
+}
+
+static void line_up(struct pv_run *run)
+{
+	pv_run_make_resources(run);
 	for (size_t i = 0; i < run->found.n; i++)
 		pv_resources_add_file(run->resources, (uint32_t)(i + 1), run->scans[i].claim);
 }
@@ -298,7 +303,7 @@ static void give_up(struct pv_run *run)
 		pv_file_run_destroy(run->in_flight[i]);
 }
 
-void pv_run_loop(struct pv_run *run)
+void pv_run_begin(struct pv_run *run)
 {
 	run->in_flight = pv_xcalloc(run->found.n + 1, sizeof(*run->in_flight));
 	run->advance = (struct pv_deferred){ .run = advance, .arg = run };
@@ -306,10 +311,20 @@ void pv_run_loop(struct pv_run *run)
 	run->listener = (struct pv_engine_listener){ .event = on_event, .arg = run };
 	run->tell_pool = (struct pv_deferred){ .run = tell_pool, .arg = run };
 	pv_engine_listen(run->engine, &run->listener);
+}
+
+void pv_run_loop(struct pv_run *run)
+{
+	pv_run_begin(run);
 	line_up(run);
+	(void)pv_run_propose_start(run);
+	pv_run_go_on(run);
+}
+
+void pv_run_go_on(struct pv_run *run)
+{
 	start_events(run);
-	if (pv_run_propose_start(run))
-		pv_engine_defer(run->engine, &run->advance);
+	pv_engine_defer(run->engine, &run->advance);
 	while (!run->over && !pv_engine_failed(run->engine)) {
 		pv_engine_turn(run->engine);
 		if (run->sync_wanted && !pv_journal_is_syncing(run->place.journal))

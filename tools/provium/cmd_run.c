@@ -12,7 +12,7 @@ struct flags {
 	bool include_slow, fail_fast, no_preflight, json, no_journal;
 	struct pv_option_texts tags, no_tags, tag_metas, no_tag_metas;
 	unsigned jobs, cpus, psi_threshold;
-	uint64_t timeout_ns, mem_bytes;
+	uint64_t timeout_ns, orphan_timeout_ns, mem_bytes;
 	double cpu_overcommit;
 	struct pv_option_u64 seed;
 	struct pv_option_maybe journal;
@@ -58,6 +58,8 @@ static const struct pv_option options[] = {
 	{ .name = "no-ksm", .kind = PV_OPTION_NOTHING },
 	{ "timeout", 0, PV_OPTION_DURATION, AT(timeout_ns), .argument = "DUR",
 	  .help = "wall clock of one file (default: 300, 0: none)" },
+	{ "orphan-timeout", 0, PV_OPTION_DURATION, AT(orphan_timeout_ns), .argument = "DUR",
+	  .help = "how long VMs outlive a killed runner, paused (default: 10m)" },
 	{ "fail-fast", 0, PV_OPTION_FLAG, AT(fail_fast), .help = "no dispatch after the first failed file" },
 	{ "seed", 0, PV_OPTION_U64, AT(seed), .argument = "N", .help = "source of all randomness (default: random)" },
 	{ "verbose", 'v', PV_OPTION_SET, AT(verbosity), .value = PV_VERBOSE, .help = "also passed and skipped tests" },
@@ -71,7 +73,6 @@ static const struct pv_option options[] = {
 	  .help = "when the journal reaches the disk (default: batch)" },
 	PV_OPTION_NOT_YET("watch"),
 	PV_OPTION_NOT_YET("no-templates"),
-	PV_OPTION_NOT_YET("orphan-timeout"),
 	PV_OPTION_NOT_YET("retries"),
 	PV_OPTION_NOT_YET("repeat"),
 	PV_OPTION_NOT_YET("keep-failed"),
@@ -142,6 +143,7 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 		.psi_threshold = flags->psi_threshold,
 		.no_preflight = flags->no_preflight,
 		.timeout_ns = flags->timeout_ns,
+		.orphan_timeout_ns = flags->orphan_timeout_ns,
 		.fail_fast = flags->fail_fast,
 		.has_seed = flags->seed.given,
 		.seed = flags->seed.value,
@@ -184,6 +186,7 @@ struct pv_run_flags *pv_run_flags_parse(char *const *argv)
 		.accel_choice = -1,
 		.psi_threshold = 50,
 		.timeout_ns = 300ull * 1000000000u,
+		.orphan_timeout_ns = 600ull * 1000000000u,
 		.verbosity = PV_NORMAL,
 		.durability = PV_DURABILITY_BATCH,
 	};
