@@ -16,12 +16,10 @@ const struct pv_invariant_rule pv_invariant_rules[] = {
 
 void pv_inv_report(struct pv_invariants *inv, enum pv_rule_id rule, const char *what, uint64_t id, const char *fmt, ...)
 {
+	struct pv_violation violation = { .rule = pv_invariant_rules[rule].name, .seq = inv->seq };
 	char object[64];
 	va_list ap;
 
-	inv->verdict.violations++;
-	if (!inv->cb)
-		return;
 	va_start(ap, fmt);
 	char *text = pv_xvasprintf(fmt, ap);
 	va_end(ap);
@@ -29,8 +27,14 @@ void pv_inv_report(struct pv_invariants *inv, enum pv_rule_id rule, const char *
 		snprintf(object, sizeof(object), "%s %llu", what, (unsigned long long)id);
 	else
 		snprintf(object, sizeof(object), "%s", what);
-	inv->cb(inv->arg, &(struct pv_violation){
-	                      .rule = pv_invariant_rules[rule].name, .seq = inv->seq, .object = object, .text = text });
+	violation.object = object;
+	violation.text = text;
+	if (inv->verdict.violations++ == 0) {
+		inv->verdict.first_seq = inv->seq;
+		snprintf(inv->verdict.first, sizeof(inv->verdict.first), "%s: %s: %s", violation.rule, object, text);
+	}
+	if (inv->cb)
+		inv->cb(inv->arg, &violation);
 	free(text);
 }
 

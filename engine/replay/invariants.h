@@ -32,7 +32,9 @@ typedef void pv_violation_cb(void *arg, const struct pv_violation *violation);
 struct pv_invariants_verdict {
 	uint64_t events;
 	uint64_t violations;
-	bool complete; /* the last event is RunEnded of a run that was not interrupted: then nothing may be open */
+	uint64_t first_seq; /* event of the first one; 0: none */
+	char first[512];    /* what it is: "vm-state: vm 2: run begins on a VM that is paused" */
+	bool complete;      /* the last event is RunEnded of a run that was not interrupted: then nothing may be open */
 };
 
 /* Walks the committed events of `journal` and tells every violation to `cb` (may be NULL). Violations are no error of the walk;

@@ -42,31 +42,18 @@ struct merger {
 
 /* ---- shards: each as good as an audit wants it, and fit for one another ---- */
 
-struct first_violation {
-	struct pv_errmsg *msg;
-	bool any;
-};
-
-static void on_violation(void *arg, const struct pv_violation *violation)
-{
-	struct first_violation *first = arg;
-
-	if (!first->any)
-		pv_err_set(first->msg, PV_ERR_CORRUPT, "event %" PRIu64 " breaks the rule %s: %s: %s", violation->seq,
-		           violation->rule, violation->object, violation->text);
-	first->any = true;
-}
-
 static enum pv_err check_journal(struct pv_journal *journal, struct pv_errmsg *msg)
 {
-	struct first_violation first = { .msg = msg };
 	struct pv_invariants_verdict verdict;
 	struct pv_fold_verdict fold;
 	enum pv_err err = pv_fold_check(journal, &fold, msg);
 
 	if (!err)
-		err = pv_invariants_walk(journal, on_violation, &first, &verdict, msg);
-	return err ? err : first.any ? PV_ERR_CORRUPT : PV_OK;
+		err = pv_invariants_walk(journal, NULL, NULL, &verdict, msg);
+	if (!err && verdict.violations > 0)
+		err = pv_err_set(msg, PV_ERR_CORRUPT, "event %" PRIu64 " breaks a rule: %s", verdict.first_seq,
+		                 verdict.first);
+	return err;
 }
 
 static enum pv_err next_event(struct shard *shard, struct pv_errmsg *msg)

@@ -501,11 +501,13 @@ static void test_invariants__each_rule(void **state)
 
 		story_tell(&story);
 		cases[i].bend(&story);
-		check(&story, &seen);
+		struct pv_invariants_verdict verdict = check(&story, &seen);
 		if (strcmp(seen.rules, cases[i].rules) != 0)
 			fail_msg("%s: broke \"%s\", not \"%s\"; %s", cases[i].name, seen.rules, cases[i].rules,
 			         seen.first);
 		assert_true(seen.seq > 0);
+		assert_int_equal(verdict.first_seq, seen.seq);
+		assert_int_equal(strncmp(verdict.first, cases[i].rules, strlen(cases[i].rules) - 1), 0);
 		story_free(&story);
 	}
 }
