@@ -1,7 +1,7 @@
 /* A bundle: a run in one file, to be sent around and given to every verb as RUN.
  *
- * A tar archive (POSIX ustar) in one zstd frame: `provium-bundle` (format and run id), `journal.mdb` (a copy of what was committed at one
- * moment), and the blobs that its events name. docs/export.md describes it. Whoever reads one trusts nothing in it. */
+ * A tar archive (POSIX ustar) in one zstd frame: `provium-bundle` (format and run id), the notes beside the journal (`checkpoint`,
+ * `redactions`) where there are any, `journal.mdb` (a copy of what was committed at one moment), and the blobs that its events name. docs/export.md describes it. Whoever reads one trusts nothing in it. */
 #ifndef PV_REPLAY_BUNDLE_H
 #define PV_REPLAY_BUNDLE_H
 

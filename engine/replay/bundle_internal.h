@@ -8,6 +8,14 @@
 #define PV_BUNDLE_JOURNAL "journal.mdb"
 #define PV_BUNDLE_FORMAT  1
 
+/* Small files beside a journal that go with it, where they are. */
+#define PV_BUNDLE_NOTES                                                                                                \
+	{                                                                                                              \
+		"checkpoint", "redactions"                                                                             \
+	}
+#define PV_BUNDLE_NOTE_COUNT 2
+#define PV_BUNDLE_NOTE_MAX   (1u << 20)
+
 #define PV_TAR_BLOCK 512
 
 /* One block of a tar archive. */

@@ -150,6 +150,17 @@ static bool is_blob(const char *name)
 	return strspn(hex, "0123456789abcdef") == 64 && strncmp(name + 6, hex, 2) == 0;
 }
 
+static bool is_note(const char *name, uint64_t size)
+{
+	static const char *const notes[PV_BUNDLE_NOTE_COUNT] = PV_BUNDLE_NOTES;
+
+	for (size_t i = 0; i < PV_BUNDLE_NOTE_COUNT; i++) {
+		if (strcmp(name, notes[i]) == 0)
+			return size <= PV_BUNDLE_NOTE_MAX;
+	}
+	return false;
+}
+
 static const char *header_fault(const struct pv_tar_header *header, uint64_t *size)
 {
 	uint64_t checksum;
@@ -265,7 +276,7 @@ static enum pv_err unpack_members(struct reader *reader, struct pv_errmsg *msg)
 		const char *fault = header_fault(&header, &size);
 		bool journal = !fault && strcmp(header.name, PV_BUNDLE_JOURNAL) == 0;
 
-		if (!fault && !journal && !is_blob(header.name))
+		if (!fault && !journal && !is_blob(header.name) && !is_note(header.name, size))
 			fault = "it holds a name that bundles do not have";
 		if (fault)
 			return bad(reader, fault, msg);

@@ -18,6 +18,8 @@
 #define CHUNK_BYTES  (128u << 10)
 #define MEMBER_BYTES (UINT64_C(1) << 33) /* a size has 11 octal digits */
 
+static const char *const notes[PV_BUNDLE_NOTE_COUNT] = PV_BUNDLE_NOTES;
+
 struct hash {
 	uint8_t sha256[PV_SHA256_BYTES];
 };
@@ -33,6 +35,8 @@ struct writer {
 	struct hash *blobs; /* named by events; sorted and each once before they are written */
 	size_t n_blobs, cap_blobs;
 	char *run_id;
+	struct pv_buf notes[PV_BUNDLE_NOTE_COUNT];
+	bool has_note[PV_BUNDLE_NOTE_COUNT];
 };
 
 unsigned pv_tar_checksum(const struct pv_tar_header *header)
@@ -164,17 +168,71 @@ static enum pv_err put_file(struct writer *writer, const char *from, const char 
 	return err;
 }
 
+static enum pv_err put_bytes(struct writer *writer, const char *name, const void *data, size_t len,
+                             struct pv_errmsg *msg)
+{
+	enum pv_err err = put_header(writer, name, len, msg);
+
+	if (!err)
+		err = put(writer, data, len, false, msg);
+	return err ? err : put_padding(writer, len, msg);
+}
+
 static enum pv_err put_marker(struct writer *writer, struct pv_errmsg *msg)
 {
 	char *text = pv_xasprintf("%d\n%s\n", PV_BUNDLE_FORMAT, writer->run_id ? writer->run_id : "");
-	size_t len = strlen(text);
-	enum pv_err err = put_header(writer, PV_BUNDLE_MARKER, len, msg);
+	enum pv_err err = put_bytes(writer, PV_BUNDLE_MARKER, text, strlen(text), msg);
 
-	if (!err)
-		err = put(writer, text, len, false, msg);
-	if (!err)
-		err = put_padding(writer, len, msg);
 	free(text);
+	return err;
+}
+
+/* ---- notes ---- */
+
+static enum pv_err read_note(const char *path, struct pv_buf *out, bool *is_there, struct pv_errmsg *msg)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	char chunk[4096];
+	ssize_t n = 0;
+
+	if (fd < 0 && errno == ENOENT)
+		return PV_OK;
+	while (fd >= 0 && out->len <= PV_BUNDLE_NOTE_MAX && (n = read(fd, chunk, sizeof(chunk))) > 0)
+		pv_buf_add(out, chunk, (size_t)n);
+	if (fd < 0 || n < 0 || out->len > PV_BUNDLE_NOTE_MAX) {
+		int error = fd < 0 || n < 0 ? errno : EFBIG;
+
+		if (fd >= 0)
+			close(fd);
+		return pv_err_sys(msg, PV_ERR_IO, error, "%s cannot be read", path);
+	}
+	close(fd);
+	*is_there = true;
+	return PV_OK;
+}
+
+/* A checkpoint tells of the events that are there by then: it is older than the copy of the journal. */
+static enum pv_err take_notes(struct writer *writer, const char *dir, struct pv_errmsg *msg)
+{
+	enum pv_err err = PV_OK;
+
+	for (size_t i = 0; i < PV_BUNDLE_NOTE_COUNT && !err; i++) {
+		char *path = pv_xasprintf("%s/%s", dir, notes[i]);
+
+		err = read_note(path, &writer->notes[i], &writer->has_note[i], msg);
+		free(path);
+	}
+	return err;
+}
+
+static enum pv_err put_notes(struct writer *writer, struct pv_errmsg *msg)
+{
+	enum pv_err err = PV_OK;
+
+	for (size_t i = 0; i < PV_BUNDLE_NOTE_COUNT && !err; i++) {
+		if (writer->has_note[i])
+			err = put_bytes(writer, notes[i], pv_buf_str(&writer->notes[i]), writer->notes[i].len, msg);
+	}
 	return err;
 }
 
@@ -253,6 +311,8 @@ static enum pv_err put_members(struct writer *writer, const char *dir, struct pv
 	enum pv_err err = put_marker(writer, msg);
 
 	if (!err)
+		err = put_notes(writer, msg);
+	if (!err)
 		err = put_file(writer, writer->copy, PV_BUNDLE_JOURNAL, msg);
 	if (!err)
 		err = put_blobs(writer, dir, msg);
@@ -299,6 +359,8 @@ enum pv_err pv_bundle_write(const char *dir, const char *path, struct pv_errmsg 
 	writer.copy = pv_xasprintf("%s.journal-%d", path, (int)getpid());
 	err = open_stream(&writer, msg);
 	if (!err)
+		err = take_notes(&writer, dir, msg);
+	if (!err)
 		err = take_copy(&writer, dir, msg);
 	if (!err)
 		err = put_members(&writer, dir, msg);
@@ -307,6 +369,8 @@ enum pv_err pv_bundle_write(const char *dir, const char *path, struct pv_errmsg 
 	free(writer.buffer);
 	free(writer.blobs);
 	free(writer.run_id);
+	for (size_t i = 0; i < PV_BUNDLE_NOTE_COUNT; i++)
+		pv_buf_free(&writer.notes[i]);
 	free(writer.unfinished);
 	free(writer.copy);
 	return err;

@@ -1,6 +1,8 @@
 #include "engine/replay/merge.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -302,6 +304,30 @@ static enum pv_err write_rest(struct merger *merger, struct pv_errmsg *msg)
 	return err;
 }
 
+/* What was redacted of a shard was redacted of the whole. */
+static enum pv_err write_redactions(const struct merger *merger, const char *out, struct pv_errmsg *msg)
+{
+	char *to_path = pv_xasprintf("%s/redactions", out);
+	enum pv_err err = PV_OK;
+	char line[200];
+
+	for (size_t i = 0; i < merger->n && !err; i++) {
+		char *from_path = pv_xasprintf("%s/redactions", merger->shards[i].dir);
+		FILE *from = fopen(from_path, "re");
+		FILE *to = from ? fopen(to_path, "ae") : NULL;
+
+		while (to && fgets(line, sizeof(line), from))
+			fputs(line, to);
+		if (from && (!to || ferror(to) || fclose(to) != 0))
+			err = pv_err_sys(msg, PV_ERR_IO, errno, "%s cannot be written", to_path);
+		if (from)
+			fclose(from);
+		free(from_path);
+	}
+	free(to_path);
+	return err;
+}
+
 static enum pv_err write_end(struct merger *merger, struct pv_errmsg *msg)
 {
 	Pv__Event event = PV__EVENT__INIT;
@@ -377,6 +403,8 @@ static enum pv_err write_out(struct merger *merger, const char *out, struct pv_e
 		return err;
 	merger->state = pv_state_create();
 	err = write_all(merger, msg);
+	if (!err)
+		err = write_redactions(merger, out, msg);
 	pv_state_destroy(merger->state);
 	pv_journal_close(merger->out);
 	return err;

@@ -38,6 +38,7 @@ expect 0 "$provium" run --seed 7 --journal="$work/two" b-barrier.test.lua
 expect 1 "$provium" run --seed 7 --journal="$work/three" c-fails.test.lua
 expect 0 "$provium" run --seed 7 --journal="$work/four" d-vm.test.lua
 expect 0 "$provium" journal export two --bundle two.bundle
+echo "$(printf %064d 0) 4711" >one/redactions
 expect 0 "$provium" journal merge -o merged one two.bundle three four
 expect 0 "$provium" audit merged
 says out "the lab that the run had"
@@ -48,6 +49,7 @@ expect 0 "$provium" journal export merged --format jsonl
 "$PV_TEST_BIN/check_export" jsonl <out >checked || fail "$(cat checked)"
 expect 0 "$provium" journal export merged --format otlp-json
 "$PV_TEST_BIN/check_export" otlp-json <out >checked || fail "$(cat checked)"
+grep -q '^0*0 4711$' merged/redactions || fail "what was redacted of a shard is not told"
 [ "$(find merged/blobs -type f | wc -l)" = "$(find one/blobs -type f | wc -l)" ] || fail "blobs are missing"
 expect 0 "$provium" journal merge -o again four three two one
 expect 0 "$provium" audit again

@@ -209,6 +209,9 @@ static void test_bundle__redacted_blob(void **state)
 	struct pv_errmsg msg = { .text = "" };
 	uint8_t first[PV_SHA256_BYTES];
 	char hex[2 * PV_SHA256_BYTES + 1], *path;
+	uint8_t *bytes;
+	size_t len;
+	FILE *note;
 
 	make_run(place->run, first);
 	for (size_t i = 0; i < PV_SHA256_BYTES; i++)
@@ -216,9 +219,20 @@ static void test_bundle__redacted_blob(void **state)
 	path = pv_xasprintf("%s/blobs/%.2s/%s", place->run, hex, hex);
 	assert_int_equal(unlink(path), 0);
 	free(path);
+	path = pv_xasprintf("%s/redactions", place->run);
+	note = fopen(path, "w");
+	fprintf(note, "%s 4711\n", hex);
+	fclose(note);
+	free(path);
 	write_bundle(place);
 	assert_int_equal(pv_bundle_unpack(place->bundle, place->out, &msg), PV_OK);
-	assert_int_equal(count_files(place->out), 2);
+	assert_int_equal(count_files(place->out), 3); /* journal, the other blob, and why the one is missing */
+	path = pv_xasprintf("%s/redactions", place->out);
+	len = read_file(path, &bytes);
+	assert_int_equal(len, 64 + 6);
+	assert_memory_equal(bytes, hex, 64);
+	free(bytes);
+	free(path);
 }
 
 static void test_bundle__cannot_be_written(void **state)
