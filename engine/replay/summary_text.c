@@ -153,7 +153,10 @@ static void print_file(const struct pv_summary_file *file, FILE *out)
 void pv_summary_print_text(const struct pv_summary *summary, const struct pv_summary_check *checks, size_t n_checks,
                            FILE *out)
 {
-	print_run(summary, out);
+	if (summary->run_id)
+		print_run(summary, out);
+	else
+		fputs("what ran cannot be told: the journal has no readable start\n", out);
 	print_profiles(summary, out);
 	print_boots(summary, out);
 	for (size_t i = 0; i < summary->n_files; i++)

@@ -277,12 +277,39 @@ static void test_summary__text(void **state)
 	story_free(&story);
 }
 
+/* What audit prints of a journal that it cannot read: the checks, and no result that could be taken for a pass. */
+static void test_summary__nothing(void **state)
+{
+	struct pv_summary summary = { .run_id = NULL };
+	struct json_object *object;
+	char *text;
+
+	(void)state;
+	text = print(&summary, PV_SUMMARY_TEXT, false);
+	assert_non_null(strstr(text, "cannot be told"));
+	assert_non_null(strstr(text, "rules: FAILED: 16 rules"));
+	free(text);
+	text = print(&summary, PV_SUMMARY_JSON, false);
+	object = parse(text);
+	assert_string_equal(at(object, "run.id"), "(missing)");
+	assert_string_equal(at(object, "run.verdict"), "unfinished");
+	assert_string_equal(at(object, "checks.1.ok"), "false");
+	json_object_put(object);
+	free(text);
+	text = print(&summary, PV_SUMMARY_IN_TOTO, true);
+	object = parse(text);
+	assert_string_equal(at(object, "predicate.result"), "FAILED");
+	json_object_put(object);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_summary__what_ran),       cmocka_unit_test(test_summary__unfinished),
 		cmocka_unit_test(test_summary__restarted_file), cmocka_unit_test(test_summary__json),
 		cmocka_unit_test(test_summary__in_toto),        cmocka_unit_test(test_summary__text),
+		cmocka_unit_test(test_summary__nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
