@@ -100,6 +100,7 @@ void pv_summary_free(struct pv_summary *summary);
 struct pv_summary_check {
 	const char *name; /* "chain" */
 	bool ok;
+	bool not_looked;  /* and not ok: its ground was gone */
 	const char *text; /* one line */
 };
 

@@ -137,6 +137,8 @@ struct json_object *pv_summary_checks_json(const struct pv_summary_check *checks
 
 		pv_json_add_text(check, "name", checks[i].name);
 		pv_json_add_bool(check, "ok", checks[i].ok);
+		if (checks[i].not_looked)
+			pv_json_add_bool(check, "not_looked", true);
 		pv_json_add_text(check, "text", checks[i].text);
 		json_object_array_add(array, check);
 	}

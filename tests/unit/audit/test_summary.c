@@ -59,7 +59,10 @@ static void read_summary(const struct story *story, struct pv_summary *summary)
 
 static char *print(const struct pv_summary *summary, enum pv_summary_format format, bool ok)
 {
-	const struct pv_summary_check checks[] = { { "chain", true, "whole" }, { "rules", ok, "16 rules" } };
+	const struct pv_summary_check checks[] = {
+		{ .name = "chain", .ok = true, .text = "whole" },
+		{ .name = "rules", .ok = ok, .text = "16 rules" },
+	};
 	char *text;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
@@ -68,6 +71,26 @@ static char *print(const struct pv_summary *summary, enum pv_summary_format form
 	pv_summary_print(summary, format, checks, 2, out);
 	fclose(out);
 	return text;
+}
+
+static void test_summary__check_that_was_not_made(void **state)
+{
+	const struct pv_summary_check check = { .name = "fold", .not_looked = true, .text = "not looked at" };
+	const struct pv_summary summary = { .ended = true, .verdict = PV__VERDICT__VERDICT_PASSED };
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(out);
+	pv_summary_print(&summary, PV_SUMMARY_TEXT, &check, 1, out);
+	pv_summary_print(&summary, PV_SUMMARY_JSON, &check, 1, out);
+	pv_summary_print(&summary, PV_SUMMARY_IN_TOTO, &check, 1, out);
+	fclose(out);
+	assert_non_null(strstr(text, "\nfold: not looked at\n"));
+	assert_non_null(strstr(text, "{\"name\":\"fold\",\"ok\":false,\"not_looked\":true,"));
+	assert_non_null(strstr(text, "\"result\":\"FAILED\""));
+	free(text);
 }
 
 static void test_summary__what_ran(void **state)
@@ -309,7 +332,7 @@ int main(void)
 		cmocka_unit_test(test_summary__what_ran),       cmocka_unit_test(test_summary__unfinished),
 		cmocka_unit_test(test_summary__restarted_file), cmocka_unit_test(test_summary__json),
 		cmocka_unit_test(test_summary__in_toto),        cmocka_unit_test(test_summary__text),
-		cmocka_unit_test(test_summary__nothing),
+		cmocka_unit_test(test_summary__nothing),        cmocka_unit_test(test_summary__check_that_was_not_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
