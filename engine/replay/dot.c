@@ -1,6 +1,11 @@
 #include "engine/replay/dot.h"
 
+#include <stdlib.h>
+
+#include "engine/core/units.h"
 #include "engine/core/vm_fsm.h"
+#include "engine/replay/text.h"
+#include "engine/replay/tree_internal.h"
 
 static void indent(FILE *out, unsigned depth)
 {
@@ -10,14 +15,17 @@ static void indent(FILE *out, unsigned depth)
 /* Inside of a quoted string. */
 static void put_text(FILE *out, const char *text)
 {
-	for (; text != NULL && *text != '\0'; text++) {
-		if (*text == '"' || *text == '\\')
+	char *clean = pv_text_utf8(text != NULL ? text : "");
+
+	for (const char *p = clean; *p != '\0'; p++) {
+		if (*p == '"' || *p == '\\')
 			fputc('\\', out);
-		if (*text == '\n')
+		if (*p == '\n')
 			fputs("\\n", out);
 		else
-			fputc(*text, out);
+			fputc((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, out);
 	}
+	free(clean);
 }
 
 /* Where a resource is drawn: in the oldest lab that holds it, else in its home. */
@@ -127,11 +135,29 @@ static void put_lab(const Pv__LabState *state, const Pv__LabNode *lab, unsigned 
 	fputs("}\n", out);
 }
 
-static void put_file(const Pv__LabState *state, const Pv__FileState *file, FILE *out)
+static void put_amount(uint64_t memory_bytes, uint32_t cpus, FILE *out)
+{
+	char size[32];
+
+	fprintf(out, "%s, %u vCPU", pv_format_size(memory_bytes, size), cpus);
+}
+
+static void put_file(const Pv__LabState *state, const Pv__FileState *file, const struct pv_wait *wait, FILE *out)
 {
 	fprintf(out, "  subgraph cluster_file%u {\n    label=\"", file->id);
 	put_text(out, file->path);
+	if (file->claim) {
+		fputs("\\nclaim: ", out);
+		put_amount(file->claim->memory_bytes, file->claim->cpus, out);
+	}
+	if (wait) {
+		fputs("\\nwaits for ", out);
+		put_amount(wait->memory_bytes, wait->cpus, out);
+		fprintf(out, " (%s)", pv_wait_reason(wait->reason));
+	}
 	fputs("\";\n", out);
+	if (!file->dispatched) /* Graphviz leaves out empty clusters */
+		fprintf(out, "    file%u [shape=point, style=invis];\n", file->id);
 	for (size_t i = 0; i < state->n_labs; i++) {
 		const Pv__LabNode *lab = state->labs[i];
 
@@ -169,22 +195,19 @@ static void put_shared(const Pv__LabState *state, FILE *out)
 	}
 }
 
-void pv_dot_print(const struct pv_state *state, FILE *out)
+void pv_dot_print(const struct pv_state *state, const struct pv_waits *waits, FILE *out)
 {
-	struct pv_buf bytes = { .data = NULL };
-	Pv__LabState *lab_state;
+	Pv__LabState *lab_state = pv_tree_message(state);
 
-	pv_state_serialise(state, &bytes);
-	lab_state = pv__lab_state__unpack(NULL, bytes.len, bytes.data);
-	if (lab_state == NULL)
-		PV_BUG("the serialised state does not decode");
 	fputs("graph provium {\n", out);
 	for (size_t i = 0; i < lab_state->n_files; i++) {
-		if (lab_state->files[i]->dispatched)
-			put_file(lab_state, lab_state->files[i], out);
+		const Pv__FileState *file = lab_state->files[i];
+		const struct pv_wait *wait = waits ? pv_waits_of(waits, file->id) : NULL;
+
+		if (file->dispatched || wait)
+			put_file(lab_state, file, wait, out);
 	}
 	put_shared(lab_state, out);
 	fputs("}\n", out);
 	pv__lab_state__free_unpacked(lab_state, NULL);
-	pv_buf_free(&bytes);
 }

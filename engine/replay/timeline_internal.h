@@ -16,6 +16,10 @@ struct pv_timeline_call {
 	const char *op; /* static */
 	char *object;
 	char *test;
+	uint32_t test_id;
+	uint32_t vm;
+	char *source;
+	uint32_t source_line;
 	LIST_ENTRY(pv_timeline_call) link;
 };
 

@@ -44,6 +44,12 @@ static void print_json(FILE *out, const struct pv_timeline_line *line)
 	add_text(object, "what", line->what);
 	if (line->has_duration)
 		json_object_object_add(object, "duration_ns", json_object_new_uint64(line->duration_ns));
+	if (line->source_line > 0) {
+		struct pv_buf site = { .data = NULL };
+		pv_timeline_site(line, false, &site);
+		add_text(object, "site", pv_buf_str(&site));
+		pv_buf_free(&site);
+	}
 	fprintf(out, "%s\n",
 	        json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
@@ -79,6 +85,10 @@ static void print_text(FILE *out, const struct pv_timeline_line *line)
 		char duration[32];
 		pv_buf_addf(&text, "  [%s]", pv_format_duration(line->duration_ns, duration));
 	}
+	if (line->source_line > 0) {
+		pv_buf_addstr(&text, "  @");
+		pv_timeline_site(line, true, &text);
+	}
 	fprintf(out, "%s\n", pv_buf_str(&text));
 	pv_buf_free(&text);
 }
@@ -91,17 +101,41 @@ void pv_timeline_print_line(FILE *out, const struct pv_timeline_line *line, bool
 		print_text(out, line);
 }
 
-/* "vm a" is meant by "a" and by "vm a". */
-static bool is_object(const char *object, const char *wanted)
+void pv_timeline_site(const struct pv_timeline_line *line, bool brief, struct pv_buf *out)
 {
-	const char *name = strchr(object, ' ');
+	const char *slash = brief ? strrchr(line->source, '/') : NULL;
+	const char *source = slash ? slash + 1 : line->source;
 
-	return strcmp(object, wanted) == 0 || (name && strcmp(name + 1, wanted) == 0);
+	if (line->source_line == 0)
+		return;
+	pv_text_line(out, source, strlen(source), PV_TIMELINE_TEXT_MAX);
+	pv_buf_addf(out, ":%" PRIu32, line->source_line);
 }
 
-static bool wanted(const struct pv_timeline_options *options, const struct pv_timeline_line *line)
+/* "vm dc/a" is meant by "a", "dc/a", "vm a" and "vm dc/a". */
+static bool is_object(const char *object, const char *wanted)
 {
-	if (options->file && !strstr(line->file, options->file))
+	const char *space = strchr(object, ' ');
+	const char *name = space ? space + 1 : object;
+	const char *slash = strrchr(object, '/');
+	size_t kind = (size_t)(name - object);
+
+	if (strcmp(object, wanted) == 0 || (space && strcmp(name, wanted) == 0))
+		return true;
+	if (!slash)
+		return false;
+	return strcmp(slash + 1, wanted) == 0 ||
+	       (strncmp(object, wanted, kind) == 0 && strcmp(slash + 1, wanted + kind) == 0);
+}
+
+bool pv_timeline_is_file(const struct pv_timeline_line *line, const char *file)
+{
+	return strstr(line->file, file) || strstr(line->shown_path, file);
+}
+
+bool pv_timeline_wants(const struct pv_timeline_options *options, const struct pv_timeline_line *line)
+{
+	if (options->file && !pv_timeline_is_file(line, options->file))
 		return false;
 	if (options->test && !strstr(line->test, options->test))
 		return false;
@@ -133,7 +167,7 @@ static bool on_line(void *arg, const struct pv_timeline_line *line)
 {
 	struct printer *printer = arg;
 
-	if (!wanted(printer->options, line))
+	if (!pv_timeline_wants(printer->options, line))
 		return true;
 	if (printer->options->slow)
 		keep(printer, line);
@@ -164,5 +198,36 @@ enum pv_err pv_timeline_print(struct pv_journal *journal, const struct pv_timeli
 		free(printer.kept[i].text);
 	}
 	free(printer.kept);
+	return err;
+}
+
+/* Fields of `descriptor` that are members of its oneof of bodies or operations: those are messages that stand in a oneof. */
+static void add_kinds(const ProtobufCMessageDescriptor *descriptor, const char **names, size_t *n)
+{
+	for (unsigned i = 0; i < descriptor->n_fields; i++) {
+		if (descriptor->fields[i].flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+			names[(*n)++] = descriptor->fields[i].name;
+	}
+}
+
+enum pv_err pv_timeline_check_kind(const char *kind, struct pv_errmsg *msg)
+{
+	const char **names =
+	    pv_xcalloc(pv__event__descriptor.n_fields + pv__call_started__descriptor.n_fields + 1, sizeof(*names));
+	enum pv_err err = PV_OK;
+	bool known = false;
+	size_t n = 0;
+
+	add_kinds(&pv__event__descriptor, names, &n);
+	add_kinds(&pv__call_started__descriptor, names, &n);
+	for (size_t i = 0; i < n; i++)
+		known |= strcmp(names[i], kind) == 0;
+	if (!known) {
+		const char *near = pv_nearest(kind, names);
+		err = pv_err_set(msg, PV_ERR_INVAL, "\"%s\" is neither a kind of event nor an operation%s%s%s", kind,
+		                 near ? "; did you mean " : ": docs/events.md lists them", near ? near : "",
+		                 near ? "?" : "");
+	}
+	free(names);
 	return err;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/core/units.h"
+#include "engine/replay/names.h"
 #include "engine/replay/text.h"
 #include "engine/replay/timeline_internal.h"
 
@@ -19,8 +20,10 @@ static void vm_object(const struct pv_state *before, uint32_t id, struct pv_buf 
 {
 	struct pv_vm_view vm;
 
-	if (pv_state_vm(before, id, &vm))
-		pv_buf_addf(out, "vm %s", vm.name);
+	if (pv_state_vm(before, id, &vm)) {
+		pv_buf_addstr(out, "vm ");
+		pv_name_vm(before, id, out);
+	}
 }
 
 static const char *lab_name(Pv__LabKind kind, const char *name)
@@ -32,24 +35,31 @@ static void lab_object(const struct pv_state *before, uint32_t id, struct pv_buf
 {
 	struct pv_lab_view lab;
 
-	if (pv_state_lab(before, id, &lab))
-		pv_buf_addf(out, "lab %s", lab_name(lab.kind, lab.name));
+	if (pv_state_lab(before, id, &lab)) {
+		pv_buf_addstr(out, "lab ");
+		pv_name_lab(before, id, out);
+	}
 }
 
 void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out)
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_LAB_CREATED:
-		pv_buf_addf(out, "lab %s", lab_name(event->lab_created->kind, event->lab_created->name));
+		pv_buf_addstr(out, "lab ");
+		pv_name_in(before,
+		           event->lab_created->kind == PV__LAB_KIND__LAB_KIND_SUB ? event->lab_created->parent : 0,
+		           lab_name(event->lab_created->kind, event->lab_created->name), out);
 		break;
 	case PV__EVENT__BODY_LAB_CLOSED:
 		lab_object(before, event->lab_closed->id, out);
 		break;
 	case PV__EVENT__BODY_VM_DECLARED:
-		pv_buf_addf(out, "vm %s", event->vm_declared->name ? event->vm_declared->name : "");
+		pv_buf_addstr(out, "vm ");
+		pv_name_in(before, event->vm_declared->lab, event->vm_declared->name, out);
 		break;
 	case PV__EVENT__BODY_BRIDGE_DECLARED:
-		pv_buf_addf(out, "bridge %s", event->bridge_declared->name ? event->bridge_declared->name : "");
+		pv_buf_addstr(out, "bridge ");
+		pv_name_in(before, event->bridge_declared->lab, event->bridge_declared->name, out);
 		break;
 	case PV__EVENT__BODY_MEMBERS_INCLUDED:
 		lab_object(before, event->members_included->lab, out);
@@ -408,16 +418,22 @@ static void test_event(const Pv__Event *event, struct pv_buf *out)
 
 static void member_name(const struct pv_state *before, const Pv__Member *member, struct pv_buf *out)
 {
-	struct pv_vm_view vm;
-	struct pv_bridge_view bridge;
-	struct pv_lab_view lab;
-
-	if (member->kind == PV__MEMBER_KIND__MEMBER_KIND_VM && pv_state_vm(before, member->id, &vm))
-		pv_buf_addf(out, " vm %s", vm.name);
-	else if (member->kind == PV__MEMBER_KIND__MEMBER_KIND_BRIDGE && pv_state_bridge(before, member->id, &bridge))
-		pv_buf_addf(out, " bridge %s", bridge.name);
-	else if (member->kind == PV__MEMBER_KIND__MEMBER_KIND_LAB && pv_state_lab(before, member->id, &lab))
-		pv_buf_addf(out, " lab %s", lab_name(lab.kind, lab.name));
+	switch (member->kind) {
+	case PV__MEMBER_KIND__MEMBER_KIND_VM:
+		pv_buf_addstr(out, " vm ");
+		pv_name_vm(before, member->id, out);
+		break;
+	case PV__MEMBER_KIND__MEMBER_KIND_BRIDGE:
+		pv_buf_addstr(out, " bridge ");
+		pv_name_bridge(before, member->id, out);
+		break;
+	case PV__MEMBER_KIND__MEMBER_KIND_LAB:
+		pv_buf_addstr(out, " lab ");
+		pv_name_lab(before, member->id, out);
+		break;
+	default:
+		break;
+	}
 }
 
 static void lab_event(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out)

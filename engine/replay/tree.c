@@ -3,137 +3,226 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/core/units.h"
 #include "engine/core/vm_fsm.h"
+#include "engine/replay/text.h"
+#include "engine/replay/tree_internal.h"
 
-static void indent(FILE *out, unsigned depth)
+#define TEXT_MAX 300 /* bytes of a name or a reason */
+
+struct printer {
+	const Pv__LabState *state;
+	const struct pv_waits *waits;
+	FILE *out;
+};
+
+static void indent(const struct printer *p, unsigned depth)
 {
-	fprintf(out, "%*s", (int)(2 * depth), "");
+	fprintf(p->out, "%*s", (int)(2 * depth), "");
 }
 
-static const Pv__VmNode *vm_of(const Pv__LabState *state, uint32_t id)
+/* Names come from scripts, reasons from guests: nothing of them may reach a terminal as a control. */
+static void bytes(const struct printer *p, const char *value, size_t len)
 {
-	for (size_t i = 0; i < state->n_vms; i++) {
-		if (state->vms[i]->id == id)
-			return state->vms[i];
+	struct pv_buf line = { .data = NULL };
+
+	pv_text_line(&line, value, len, TEXT_MAX);
+	fputs(pv_buf_str(&line), p->out);
+	pv_buf_free(&line);
+}
+
+static void text(const struct printer *p, const char *value)
+{
+	bytes(p, value, strlen(value));
+}
+
+static void print_objects(const struct printer *p, const Pv__VmNode *vm, unsigned depth)
+{
+	for (size_t i = 0; i < vm->n_objects; i++) {
+		const Pv__ObjectState *object = vm->objects[i];
+
+		indent(p, depth);
+		fprintf(p->out, "%s", pv_tree_object_word(object));
+		if (object->detail && *object->detail) {
+			fputc(' ', p->out);
+			text(p, object->detail);
+		}
+		fprintf(p->out, " (call %" PRIu64 ")%s\n", object->id, object->open ? "" : "  being opened");
 	}
-	return NULL;
 }
 
-static const Pv__LabNode *lab_of(const Pv__LabState *state, uint32_t id)
+static void print_vm(const struct printer *p, const Pv__VmNode *vm, unsigned depth)
 {
-	for (size_t i = 0; i < state->n_labs; i++) {
-		if (state->labs[i]->id == id)
-			return state->labs[i];
+	indent(p, depth);
+	fputs("vm ", p->out);
+	text(p, vm->name ? vm->name : "?");
+	fprintf(p->out, "  %s", pv_vm_state_name(vm->state));
+	if (vm->dead_reason) {
+		fputs(" (", p->out);
+		bytes(p, vm->dead_reason, strcspn(vm->dead_reason, "\n"));
+		fputc(')', p->out);
 	}
-	return NULL;
-}
+	fputs("  profile ", p->out);
+	text(p, vm->profile ? vm->profile : "?");
+	fputs(vm->n_labs == 0 ? "  removed\n" : "\n", p->out);
+	for (size_t i = 0; i < p->state->n_calls; i++) {
+		const Pv__CallState *call = p->state->calls[i];
 
-static const Pv__BridgeNode *bridge_of(const Pv__LabState *state, uint32_t id)
-{
-	for (size_t i = 0; i < state->n_bridges; i++) {
-		if (state->bridges[i]->id == id)
-			return state->bridges[i];
-	}
-	return NULL;
-}
-
-static void print_vm(const Pv__LabState *state, const Pv__VmNode *vm, unsigned depth, FILE *out)
-{
-	indent(out, depth);
-	fprintf(out, "vm %s  %s", vm->name, pv_vm_state_name(vm->state));
-	if (vm->dead_reason)
-		fprintf(out, " (%.*s)", (int)strcspn(vm->dead_reason, "\n"), vm->dead_reason);
-	fprintf(out, "  profile %s\n", vm->profile ? vm->profile : "?");
-	for (size_t i = 0; i < state->n_calls; i++) {
-		if (state->calls[i]->vm != vm->id)
+		if (call->vm != vm->id)
 			continue;
-		indent(out, depth + 1);
-		fprintf(out, "%s in flight (call %" PRIu64 ", task %u)\n",
-		        state->calls[i]->op ? state->calls[i]->op : "?", state->calls[i]->id, state->calls[i]->task);
+		indent(p, depth + 1);
+		fprintf(p->out, "%s in flight (call %" PRIu64, call->op ? call->op : "?", call->id);
+		if (call->task != 0)
+			fprintf(p->out, ", task %u", call->task);
+		fputs(")\n", p->out);
 	}
+	print_objects(p, vm, depth + 1);
 }
 
-static void print_barriers(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out)
+static void print_barriers(const struct printer *p, const Pv__LabNode *lab, unsigned depth)
 {
-	for (size_t i = 0; i < state->n_barriers; i++) {
-		const Pv__BarrierState *barrier = state->barriers[i];
+	for (size_t i = 0; i < p->state->n_barriers; i++) {
+		const Pv__BarrierState *barrier = p->state->barriers[i];
 
 		if (barrier->lab != lab->id)
 			continue;
-		indent(out, depth);
-		fprintf(out, "barrier %s  %zu of %u, waiting: task%s", barrier->name, barrier->n_tasks, barrier->count,
+		indent(p, depth);
+		fputs("barrier ", p->out);
+		text(p, barrier->name ? barrier->name : "?");
+		fprintf(p->out, "  %zu of %u, waiting: task%s", barrier->n_tasks, barrier->count,
 		        barrier->n_tasks > 1 ? "s" : "");
 		for (size_t t = 0; t < barrier->n_tasks; t++)
-			fprintf(out, "%s %u", t > 0 ? "," : "", barrier->tasks[t]);
-		fputc('\n', out);
+			fprintf(p->out, "%s %u", t > 0 ? "," : "", barrier->tasks[t]);
+		fputc('\n', p->out);
 	}
 }
 
-static void print_lab(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out);
+static void print_lab(const struct printer *p, const Pv__LabNode *lab, bool removed, unsigned depth);
 
-static void print_members(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out)
+static void print_bridge(const struct printer *p, const Pv__BridgeNode *bridge, unsigned depth)
+{
+	indent(p, depth);
+	fputs("bridge ", p->out);
+	text(p, bridge->name ? bridge->name : "?");
+	fputs(bridge->n_labs == 0 ? "  removed\n" : "\n", p->out);
+}
+
+static void print_members(const struct printer *p, const Pv__LabNode *lab, unsigned depth)
 {
 	for (size_t i = 0; i < lab->n_vms; i++) {
-		const Pv__VmNode *vm = vm_of(state, lab->vms[i]);
+		const Pv__VmNode *vm = pv_tree_vm(p->state, lab->vms[i]);
 		if (vm)
-			print_vm(state, vm, depth, out);
+			print_vm(p, vm, depth);
 	}
 	for (size_t i = 0; i < lab->n_bridges; i++) {
-		const Pv__BridgeNode *bridge = bridge_of(state, lab->bridges[i]);
-		indent(out, depth);
-		fprintf(out, "bridge %s\n", bridge && bridge->name ? bridge->name : "?");
+		const Pv__BridgeNode *bridge = pv_tree_bridge(p->state, lab->bridges[i]);
+		if (bridge)
+			print_bridge(p, bridge, depth);
 	}
 	for (size_t i = 0; i < lab->n_sub_labs; i++) {
-		const Pv__LabNode *sub = lab_of(state, lab->sub_labs[i]);
+		const Pv__LabNode *sub = pv_tree_lab(p->state, lab->sub_labs[i]);
 		if (sub)
-			print_lab(state, sub, depth, out);
+			print_lab(p, sub, false, depth);
+	}
+}
+
+/* What no lab holds any more ends with `lab`: it is still there. */
+static void print_removed(const struct printer *p, const Pv__LabNode *lab, unsigned depth)
+{
+	for (size_t i = 0; i < p->state->n_vms; i++) {
+		if (p->state->vms[i]->n_labs == 0 && p->state->vms[i]->home == lab->id)
+			print_vm(p, p->state->vms[i], depth);
+	}
+	for (size_t i = 0; i < p->state->n_bridges; i++) {
+		if (p->state->bridges[i]->n_labs == 0 && p->state->bridges[i]->home == lab->id)
+			print_bridge(p, p->state->bridges[i], depth);
+	}
+	for (size_t i = 0; i < p->state->n_labs; i++) {
+		const Pv__LabNode *sub = p->state->labs[i];
+
+		if (sub->kind == PV__LAB_KIND__LAB_KIND_SUB && sub->parent == lab->id &&
+		    pv_tree_is_removed(p->state, sub))
+			print_lab(p, sub, true, depth);
 	}
 }
 
 /* Membership has no cycles: the state machine refuses them, also in a journal that is read back. */
-static void print_lab(const Pv__LabState *state, const Pv__LabNode *lab, unsigned depth, FILE *out)
+static void print_lab(const struct printer *p, const Pv__LabNode *lab, bool removed, unsigned depth)
 {
-	indent(out, depth);
+	indent(p, depth);
 	switch (lab->kind) {
 	case PV__LAB_KIND__LAB_KIND_ROOT:
-		fputs("provium\n", out);
+		fputs("provium\n", p->out);
 		break;
 	case PV__LAB_KIND__LAB_KIND_TEST:
-		fputs("provium (scope of the test)\n", out);
+		fputs("provium (scope of the test)\n", p->out);
 		break;
 	default:
-		fprintf(out, "lab %s\n", lab->name ? lab->name : "?");
+		fputs("lab ", p->out);
+		text(p, lab->name ? lab->name : "?");
+		fputs(removed ? "  removed\n" : "\n", p->out);
 	}
-	print_members(state, lab, depth + 1, out);
-	print_barriers(state, lab, depth + 1, out);
+	print_members(p, lab, depth + 1);
+	print_removed(p, lab, depth + 1);
+	print_barriers(p, lab, depth + 1);
 }
 
-static void print_file(const Pv__LabState *state, const Pv__FileState *file, FILE *out)
+static void print_amount(const struct printer *p, uint64_t memory_bytes, uint32_t cpus)
 {
-	fprintf(out, "%s  (%u passed, %u failed, %u skipped)%s\n", file->path ? file->path : "?", file->passed,
-	        file->failed, file->skipped, file->has_verdict ? "  completed" : "");
-	if (file->test_name && file->test)
-		fprintf(out, "  in test: %s\n", file->test_name);
-	for (size_t i = 0; i < state->n_labs; i++) {
-		const Pv__LabNode *lab = state->labs[i];
+	char size[32];
+
+	fprintf(p->out, "%s, %u vCPU", pv_format_size(memory_bytes, size), cpus);
+}
+
+static void print_resources(const struct printer *p, const Pv__FileState *file, const struct pv_wait *wait)
+{
+	if (file->claim) {
+		fputs("  claim: ", p->out);
+		print_amount(p, file->claim->memory_bytes, file->claim->cpus);
+		fputc('\n', p->out);
+	}
+	if (wait) {
+		fputs("  waits for ", p->out);
+		print_amount(p, wait->memory_bytes, wait->cpus);
+		fprintf(p->out, " (%s)", pv_wait_reason(wait->reason));
+		if (file->dispatched && wait->n > 1)
+			fprintf(p->out, ", and for %u more", wait->n - 1);
+		fputc('\n', p->out);
+	}
+}
+
+static void print_file(const struct printer *p, const Pv__FileState *file)
+{
+	const struct pv_wait *wait = p->waits ? pv_waits_of(p->waits, file->id) : NULL;
+
+	if (!file->dispatched && !wait)
+		return;
+	text(p, file->path ? file->path : "?");
+	if (file->dispatched)
+		fprintf(p->out, "  (%u passed, %u failed, %u skipped)%s\n", file->passed, file->failed, file->skipped,
+		        file->has_verdict ? "  completed" : "");
+	else
+		fputs("  not dispatched\n", p->out);
+	print_resources(p, file, wait);
+	if (file->test_name && file->test) {
+		fputs("  in test: ", p->out);
+		text(p, file->test_name);
+		fputc('\n', p->out);
+	}
+	for (size_t i = 0; i < p->state->n_labs; i++) {
+		const Pv__LabNode *lab = p->state->labs[i];
 		if (lab->file == file->id && lab->kind != PV__LAB_KIND__LAB_KIND_SUB)
-			print_lab(state, lab, 1, out);
+			print_lab(p, lab, false, 1);
 	}
 }
 
-void pv_tree_print(const struct pv_state *state, FILE *out)
+void pv_tree_print(const struct pv_state *state, const struct pv_waits *waits, FILE *out)
 {
-	struct pv_buf bytes = { .data = NULL };
+	Pv__LabState *message = pv_tree_message(state);
+	struct printer p = { message, waits, out };
 
-	pv_state_serialise(state, &bytes);
-	Pv__LabState *lab_state = pv__lab_state__unpack(NULL, bytes.len, bytes.data);
-	if (!lab_state)
-		PV_BUG("the serialised state does not decode");
-	fprintf(out, "run %s%s\n", lab_state->run_id ? lab_state->run_id : "?", lab_state->ended ? "  ended" : "");
-	for (size_t i = 0; i < lab_state->n_files; i++) {
-		if (lab_state->files[i]->dispatched)
-			print_file(lab_state, lab_state->files[i], out);
-	}
-	pv__lab_state__free_unpacked(lab_state, NULL);
-	pv_buf_free(&bytes);
+	fprintf(out, "run %s%s\n", message->run_id ? message->run_id : "?", message->ended ? "  ended" : "");
+	for (size_t i = 0; i < message->n_files; i++)
+		print_file(&p, message->files[i]);
+	pv__lab_state__free_unpacked(message, NULL);
 }

@@ -14,20 +14,6 @@ static struct json_object *text_or_null(const char *text)
 	return object;
 }
 
-static const char *status_word(Pv__Verdict verdict)
-{
-	switch (verdict) {
-	case PV__VERDICT__VERDICT_PASSED:
-		return "passed";
-	case PV__VERDICT__VERDICT_SKIPPED:
-		return "skipped";
-	case PV__VERDICT__VERDICT_FLAKY:
-		return "flaky";
-	default:
-		return "failed";
-	}
-}
-
 static struct json_object *test_object(const struct pv_test_result *test)
 {
 	struct json_object *object = json_object_new_object();
@@ -36,12 +22,19 @@ static struct json_object *test_object(const struct pv_test_result *test)
 	for (size_t i = 0; i < test->n_log; i++)
 		json_object_array_add(log, text_or_null(test->log[i]));
 	json_object_object_add(object, "name", text_or_null(test->name));
-	json_object_object_add(object, "status", json_object_new_string(status_word(test->verdict)));
+	json_object_object_add(object, "status", json_object_new_string(pv_test_status(test->verdict)));
 	json_object_object_add(object, "message", text_or_null(test->message));
 	json_object_object_add(object, "log", log);
 	if (test->attempts > 1)
 		json_object_object_add(object, "attempts", json_object_new_int64(test->attempts));
 	return object;
+}
+
+static const char *status_of_file(const struct pv_file_result *file)
+{
+	if (file->verdict == PV__VERDICT__VERDICT_TIMED_OUT)
+		return "timed_out";
+	return file->verdict == PV__VERDICT__VERDICT_CRASHED ? "crashed" : "completed";
 }
 
 void pv_report_json_file(FILE *out, const struct pv_file_result *file)
@@ -56,6 +49,9 @@ void pv_report_json_file(FILE *out, const struct pv_file_result *file)
 			json_object_array_add(tests, test_object(&file->tests[i]));
 	}
 	json_object_object_add(object, "path", text_or_null(file->shown_path));
+	json_object_object_add(object, "status", json_object_new_string(status_of_file(file)));
+	if (file->restarted)
+		json_object_object_add(object, "restarted", json_object_new_boolean(true));
 	json_object_object_add(object, "timeout", json_object_new_string(timed_out ? "timed_out" : "in_time"));
 	json_object_object_add(object, "passed", json_object_new_boolean(passed));
 	json_object_object_add(object, "chunk_error", text_or_null(file->chunk_error));

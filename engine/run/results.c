@@ -41,6 +41,7 @@ void pv_results_destroy(struct pv_results *results)
 		free_file(&results->files[i]);
 	free(results->files);
 	free(results->run_id);
+	free(results->version);
 	free(results);
 }
 
@@ -89,10 +90,11 @@ static struct pv_test_result *test_of(struct pv_file_result *file, uint32_t id)
 	return NULL;
 }
 
-static void on_test_started(struct pv_file_result *file, const Pv__TestStarted *event)
+static void on_test_started(struct pv_file_result *file, const Pv__TestStarted *event, uint64_t mono_ns)
 {
 	struct pv_test_result *test = add_test(file, event->id, event->name);
 
+	test->started_ns = mono_ns;
 	test->attempts = event->has_attempt ? event->attempt : 1;
 }
 
@@ -113,14 +115,16 @@ static void count(struct pv_file_result *file, Pv__Verdict verdict)
 	}
 }
 
-static void on_test_ended(struct pv_file_result *file, const Pv__TestEnded *event)
+static void on_test_ended(struct pv_file_result *file, const Pv__TestEnded *event, uint64_t mono_ns)
 {
 	struct pv_test_result *test = test_of(file, event->id);
 
 	if (!test && !event->name)
 		return;
-	if (!test)
+	if (!test) {
 		test = add_test(file, event->id, event->name);
+		test->started_ns = mono_ns;
+	}
 	if (test->verdict != PV__VERDICT__VERDICT_UNSPECIFIED)
 		return;
 	test->verdict = event->verdict;
@@ -152,10 +156,15 @@ static const struct pv_file_result *on_completed(struct pv_results *results, con
 	return file;
 }
 
-static void on_run_started(struct pv_results *results, const Pv__RunStarted *event)
+static void on_run_started(struct pv_results *results, const Pv__Event *record)
 {
+	const Pv__RunStarted *event = record->run_started;
+
 	free(results->run_id);
+	free(results->version);
 	results->run_id = copy_or_null(event->run_id);
+	results->version = copy_or_null(event->provium_version);
+	results->started_wall_ns = record->wall_ns - record->mono_ns;
 	results->seed = event->seed;
 }
 
@@ -175,10 +184,10 @@ static void apply_to_file(struct pv_file_result *file, const Pv__Event *event)
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_TEST_STARTED:
-		on_test_started(file, event->test_started);
+		on_test_started(file, event->test_started, event->mono_ns);
 		break;
 	case PV__EVENT__BODY_TEST_ENDED:
-		on_test_ended(file, event->test_ended);
+		on_test_ended(file, event->test_ended, event->mono_ns);
 		break;
 	case PV__EVENT__BODY_TEST_LOGGED:
 		on_test_logged(file, event->test_logged);
@@ -200,7 +209,7 @@ const struct pv_file_result *pv_results_apply(struct pv_results *results, const 
 		apply_to_file(file, event);
 	switch (event->body_case) {
 	case PV__EVENT__BODY_RUN_STARTED:
-		on_run_started(results, event->run_started);
+		on_run_started(results, event);
 		break;
 	case PV__EVENT__BODY_RUN_ENDED:
 		results->verdict = event->run_ended->verdict;
@@ -209,8 +218,10 @@ const struct pv_file_result *pv_results_apply(struct pv_results *results, const 
 		on_discovered(results, event->file_discovered);
 		break;
 	case PV__EVENT__BODY_FILE_DISPATCHED:
-		if ((file = file_of(results, event->file_dispatched->id)))
+		if ((file = file_of(results, event->file_dispatched->id))) {
 			file->dispatched = true;
+			file->started_ns = event->mono_ns;
+		}
 		break;
 	case PV__EVENT__BODY_FILE_COMPLETED:
 		return on_completed(results, event->file_completed);
@@ -218,6 +229,73 @@ const struct pv_file_result *pv_results_apply(struct pv_results *results, const 
 		break;
 	}
 	return NULL;
+}
+
+bool pv_results_ended_test(const struct pv_results *results, const Pv__Event *event, const struct pv_file_result **file,
+                           const struct pv_test_result **test)
+{
+	if (event->body_case != PV__EVENT__BODY_TEST_ENDED || event->file < 1 || event->file > results->n_files)
+		return false;
+	*file = &results->files[event->file - 1];
+	for (size_t i = (*file)->n_tests; i > 0; i--) {
+		*test = &(*file)->tests[i - 1];
+		if ((*test)->id == event->test_ended->id && (*test)->verdict != PV__VERDICT__VERDICT_UNSPECIFIED)
+			return true;
+	}
+	return false;
+}
+
+const char *pv_file_trouble(const struct pv_file_result *file)
+{
+	if (file->chunk_error)
+		return file->chunk_error;
+	if (file->failed > 0)
+		return NULL;
+	switch (file->verdict) {
+	case PV__VERDICT__VERDICT_UNSPECIFIED:
+	case PV__VERDICT__VERDICT_PASSED:
+	case PV__VERDICT__VERDICT_SKIPPED:
+	case PV__VERDICT__VERDICT_FLAKY:
+		return NULL;
+	case PV__VERDICT__VERDICT_TIMED_OUT:
+		return "the file ran out of time";
+	case PV__VERDICT__VERDICT_CRASHED:
+		return "crashed: the runner ended while the file was at work";
+	case PV__VERDICT__VERDICT_INTERRUPTED:
+		return "interrupted";
+	default:
+		return "the file failed outside of its tests";
+	}
+}
+
+const char *pv_test_status(Pv__Verdict verdict)
+{
+	switch (verdict) {
+	case PV__VERDICT__VERDICT_PASSED:
+		return "passed";
+	case PV__VERDICT__VERDICT_SKIPPED:
+		return "skipped";
+	case PV__VERDICT__VERDICT_FLAKY:
+		return "flaky";
+	default:
+		return "failed";
+	}
+}
+
+const char *pv_file_status(const struct pv_file_result *file)
+{
+	switch (file->verdict) {
+	case PV__VERDICT__VERDICT_TIMED_OUT:
+		return "timed out";
+	case PV__VERDICT__VERDICT_CRASHED:
+		return "crashed";
+	case PV__VERDICT__VERDICT_INTERRUPTED:
+		return "interrupted";
+	default:
+		if (file->verdict == PV__VERDICT__VERDICT_FAILED || file->failed > 0 || file->chunk_error)
+			return "failed";
+		return file->flaky > 0 ? "flaky" : "passed";
+	}
 }
 
 struct pv_results_sum pv_results_sum(const struct pv_results *results)

@@ -201,7 +201,9 @@ static enum pv_err prepare(struct resume *resume, struct pv_errmsg *msg)
 	enum pv_err err;
 
 	pv_run_host_boot_id(resume->boot_id);
-	err = open_place(resume, msg);
+	err = pv_reports_check(&run->reports, msg);
+	if (!err)
+		err = open_place(resume, msg);
 	if (!err)
 		err = check_ended(resume, msg);
 	if (!err && chdir(resume->options->cwd) < 0)
@@ -464,6 +466,7 @@ static enum pv_err start(struct resume *resume, struct pv_errmsg *msg)
 		err = pv_driver_qemu_take_over(run->engine, msg);
 	if (err)
 		return err;
+	pv_reports_begin(&run->reports);
 	pv_run_begin(run);
 	err = load_record(resume, msg);
 	if (!err)
@@ -501,9 +504,7 @@ enum pv_exit pv_run_resume(const struct pv_resume_options *options)
 	struct resume resume = { .options = options, .run = { .options = options->run } };
 	struct pv_run *run = &resume.run;
 
-	run->text.out = options->run->json ? stderr : stdout;
-	run->text.verbosity = options->run->verbosity;
-	run->text.color = pv_run_wants_color(options->run->color, run->text.out);
+	pv_run_init_reports(run);
 	run->results = pv_results_create();
 	enum pv_exit code = execute(&resume);
 	pv_run_clear(run);

@@ -163,7 +163,7 @@ enum pv_err pv_resume_record_read(struct pv_journal *journal, struct pv_resume_r
 	*out = (struct pv_resume_record){ .end = pv_state_create() };
 	enum pv_err err = pv_fold_walk(journal, 0, out->end, look, out, NULL, msg);
 	if (!err && !out->started)
-		err = pv_err_set(msg, PV_ERR_CORRUPT, "the journal does not begin with the start of a run");
+		err = pv_err_set(msg, PV_ERR_CORRUPT, "nothing to resume: the run was killed before it had begun");
 	return err;
 }
 

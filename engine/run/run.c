@@ -117,6 +117,8 @@ static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 	enum pv_err err = pv_filters_check(&run->options->tests, msg);
 
 	if (!err)
+		err = pv_reports_check(&run->reports, msg);
+	if (!err)
 		err = pv_config_load(run->options->config, true, &run->config, msg);
 	if (!err)
 		err = choose_seed(run, msg);
@@ -229,8 +231,11 @@ enum pv_exit pv_run_finish(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		return PV_EXIT_TROUBLE;
 	}
-	pv_report_text_summary(&run->text, run->results);
 	enum pv_exit code = verdict(run);
+	if (pv_reports_end(&run->reports, run->results, run->place.journal, &msg) != PV_OK) {
+		pv_run_say("%s", msg.text);
+		code = PV_EXIT_TROUBLE;
+	}
 	remember_failed(run);
 	if (code != PV_EXIT_OK) {
 		pv_run_say("seed %llu", (unsigned long long)run->seed);
@@ -253,6 +258,7 @@ static enum pv_exit run_files(struct pv_run *run)
 	if (pv_run_start_engine(run, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 	} else {
+		pv_reports_begin(&run->reports);
 		pv_run_loop(run);
 		code = pv_run_finish(run);
 	}
@@ -287,19 +293,30 @@ static enum pv_exit execute(struct pv_run *run)
 			pv_run_say("no test files found (*" PV_SUFFIX_TEST ")");
 		else
 			pv_run_say("none of %zu test file(s) is selected", run->n_discovered);
-		pv_report_text_summary(&run->text, run->results);
-		return PV_EXIT_OK;
+		pv_reports_begin(&run->reports);
+		if (pv_reports_end(&run->reports, run->results, NULL, &msg) == PV_OK)
+			return PV_EXIT_OK;
+		pv_run_say("%s", msg.text);
+		return PV_EXIT_TROUBLE;
 	}
 	return checks_pass(run) ? run_files(run) : PV_EXIT_TROUBLE;
+}
+
+void pv_run_init_reports(struct pv_run *run)
+{
+	const struct pv_run_options *options = run->options;
+
+	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
+	run->reports.text.out = options->json || options->tap ? stderr : stdout;
+	run->reports.text.verbosity = options->verbosity;
+	run->reports.text.color = pv_run_wants_color(options->color, run->reports.text.out);
 }
 
 enum pv_exit pv_run_execute(const struct pv_run_options *options)
 {
 	struct pv_run run = { .options = options };
 
-	run.text.out = options->json ? stderr : stdout;
-	run.text.verbosity = options->verbosity;
-	run.text.color = pv_run_wants_color(options->color, run.text.out);
+	pv_run_init_reports(&run);
 	run.results = pv_results_create();
 	enum pv_exit code = execute(&run);
 	pv_run_clear(&run);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "engine/run/filters.h"
-#include "engine/run/report.h"
+#include "engine/run/reports.h"
 #include "engine/run/select.h"
 #include "journal/journal.h"
 
@@ -43,6 +43,8 @@ struct pv_run_options {
 	enum pv_verbosity verbosity;
 	enum pv_color color;
 	bool json;
+	bool tap;
+	struct pv_report_paths reports;
 	const char *journal; /* run directory to create, NULL: in the run store */
 	bool no_journal;
 	enum pv_durability durability;

@@ -32,7 +32,7 @@ struct pv_run {
 	struct pv_engine *engine;
 	struct pv_engine_listener listener;
 	struct pv_results *results;
-	struct pv_report_text text;
+	struct pv_reports reports;
 
 	/* dispatch (run_loop.c) */
 	struct pv_file_run **in_flight; /* by index into found.files; NULL: not begun or completed */
@@ -66,6 +66,8 @@ bool pv_run_same_hash(const char *path, const ProtobufCBinaryData *recorded);
 
 /* ---- run.c ---- */
 
+/* From the options. */
+void pv_run_init_reports(struct pv_run *run);
 /* The engine with its driver, on the open journal. */
 enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* The journal is made durable, the summary printed; tells the exit code. */

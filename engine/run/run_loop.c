@@ -17,16 +17,13 @@
 static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
 {
 	struct pv_run *run = arg;
-	const struct pv_file_result *file = pv_results_apply(run->results, event);
+	const struct pv_file_result *file = pv_reports_event(&run->reports, run->results, event);
 
 	(void)seq;
 	if (event->body_case == PV__EVENT__BODY_TEST_ENDED)
 		run->sync_wanted = true;
 	if (!file)
 		return;
-	pv_report_text_file(&run->text, file);
-	if (run->options->json)
-		pv_report_json_file(stdout, file);
 	if (run->options->fail_fast && file->verdict != PV__VERDICT__VERDICT_PASSED)
 		run->stop_dispatch = true;
 }
@@ -123,7 +120,7 @@ void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserve
 		.timeout_ns = run->options->timeout_ns,
 		.seed = pv_run_file_seed(run->seed, file->root_path),
 		.reserved = reserved,
-		.output_to_stderr = run->options->json,
+		.output_to_stderr = run->options->json || run->options->tap,
 		.done = file_done,
 		.arg = run,
 	};

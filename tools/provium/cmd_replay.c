@@ -1,19 +1,21 @@
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
-#include "engine/core/units.h"
+#include "engine/replay/diff.h"
 #include "engine/replay/dot.h"
-#include "engine/replay/fold.h"
+#include "engine/replay/point.h"
 #include "engine/replay/timeline.h"
 #include "engine/replay/tree.h"
+#include "engine/replay/viewer_terminal.h"
 #include "engine/run/rehearse.h"
 #include "tools/provium/recorded_flags.h"
 #include "tools/provium/verb.h"
 
 struct flags {
-	const char *config, *at, *until;
-	bool dot, script;
+	const char *config, *at, *until, *diff;
+	bool dot, script, step;
 	struct pv_timeline_options timeline;
 };
 
@@ -25,14 +27,16 @@ static const struct pv_option options[] = {
 	{ "test", 0, PV_OPTION_TEXT, AT(timeline.test), .argument = "STR",
 	  .help = "events of tests whose name contains STR" },
 	{ "object", 0, PV_OPTION_TEXT, AT(timeline.object), .argument = "NAME",
-	  .help = "events of one VM, bridge, lab or task, like \"vm a\" or a" },
+	  .help = "events of one VM, bridge, lab or task, like \"vm a\" or a; dc/a in a sub-lab" },
 	{ "kind", 0, PV_OPTION_TEXT, AT(timeline.kind), .argument = "KIND",
 	  .help = "events of one kind, like test_ended, or calls of one operation, like boot" },
 	{ "slow", 0, PV_OPTION_FLAG, AT(timeline.slow), .help = "what has a duration, longest first" },
-	{ "json", 0, PV_OPTION_FLAG, AT(timeline.json), .help = "one JSON object a line" },
+	{ "json", 0, PV_OPTION_FLAG, AT(timeline.json), .help = "one JSON object a line; with --at: the tree as one" },
 	{ "at", 0, PV_OPTION_TEXT, AT(at), .argument = "SEQ|TIME|TEST",
 	  .help = "the lab as a tree after event SEQ, at TIME (12.5s) since the start, or at the end of TEST" },
 	{ "dot", 0, PV_OPTION_FLAG, AT(dot), .help = "with --at: the lab as a graph for Graphviz" },
+	{ "step", 0, PV_OPTION_FLAG, AT(step), .help = "a viewer for the terminal: event by event, forward and back" },
+	{ "diff", 0, PV_OPTION_TEXT, AT(diff), .argument = "OTHER", .help = "where this run and the run OTHER part" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
 	{ "script", 0, PV_OPTION_FLAG, AT(script),
@@ -40,8 +44,6 @@ static const struct pv_option options[] = {
 	{ "until", 0, PV_OPTION_TEXT, AT(until), .argument = "TEST|SEQ",
 	  .help = "with --script: stop behind the end of TEST, or behind event SEQ" },
 	PV_OPTION_NOT_YET("repl"),
-	PV_OPTION_NOT_YET("step"),
-	PV_OPTION_NOT_YET("diff"),
 	{ .name = NULL },
 };
 
@@ -49,76 +51,24 @@ static const struct pv_option options[] = {
 
 /* ---- --at ---- */
 
-struct point {
-	uint64_t seq; /* SEQ; found for the others */
-	bool by_time, by_test;
-	uint64_t mono_ns;
-	const char *test;
-	bool found;
-};
-
-static bool is_number(const char *text)
+static enum pv_err show_at(struct pv_journal *journal, const struct flags *flags, struct pv_errmsg *msg)
 {
-	return *text && text[strspn(text, "0123456789")] == '\0';
-}
-
-static struct point parse_point(const char *text)
-{
-	struct point point = { .test = text };
-
-	if (is_number(text)) {
-		point.seq = strtoull(text, NULL, 10);
-		point.found = true;
-	} else if (*text >= '0' && *text <= '9' && pv_parse_duration(text, true, &point.mono_ns, NULL) == PV_OK) {
-		point.by_time = true;
-	} else {
-		point.by_test = true;
-	}
-	return point;
-}
-
-/* TIME: the last event up to then. TEST: the event before the test's end, when its lab still stands as it ended. */
-static bool find_point(void *arg, const struct pv_timeline_line *line)
-{
-	struct point *point = arg;
-
-	if (point->by_time) {
-		if (line->mono_ns > point->mono_ns)
-			return false;
-		point->seq = line->seq;
-		point->found = true;
-		return true;
-	}
-	if (strcmp(line->kind, "test_ended") != 0 || strcmp(line->test, point->test) != 0)
-		return true;
-	point->seq = line->seq - 1;
-	point->found = true;
-	return false;
-}
-
-static enum pv_err show_at(struct pv_journal *journal, const char *text, bool dot, struct pv_errmsg *msg)
-{
-	struct point point = parse_point(text);
-	uint64_t last = pv_journal_last_seq(journal);
-	enum pv_err err = PV_OK;
-
-	if (point.by_time || point.by_test)
-		err = pv_timeline_walk(journal, 0, find_point, &point, msg);
-	if (err)
-		return err;
-	if (!point.found)
-		return pv_err_set(msg, PV_ERR_NOENT, "--at %s: no such %s in this run", text,
-		                  point.by_test ? "test" : "time");
-	if (point.seq < 1 || point.seq > last)
-		return pv_err_set(msg, PV_ERR_NOENT, "--at %s: the run has events 1 to %" PRIu64, text, last);
 	struct pv_state *state = pv_state_create();
-	err = pv_fold_walk(journal, point.seq, state, NULL, NULL, NULL, msg);
-	if (!err && dot) {
-		pv_dot_print(state, stdout);
+	struct pv_waits waits = { .items = NULL };
+	struct pv_point point;
+	enum pv_err err = pv_point_find(journal, flags->at, flags->timeline.file, &point, msg);
+
+	if (!err)
+		err = pv_point_fold(journal, point, state, &waits, msg);
+	if (!err && flags->dot) {
+		pv_dot_print(state, &waits, stdout);
+	} else if (!err && flags->timeline.json) {
+		pv_tree_print_json(state, &waits, (struct pv_tree_point){ point.seq, point.mono_ns }, stdout);
 	} else if (!err) {
-		printf("after event %" PRIu64 "\n", point.seq);
-		pv_tree_print(state, stdout);
+		printf("after event %" PRIu64 ", %.3fs\n", point.seq, (double)point.mono_ns / 1e9);
+		pv_tree_print(state, &waits, stdout);
 	}
+	pv_waits_free(&waits);
 	pv_state_destroy(state);
 	return err;
 }
@@ -152,19 +102,79 @@ static enum pv_exit rehearse(const struct flags *flags, const char *run, const c
 	return code;
 }
 
+/* ---- --diff ---- */
+
+static enum pv_exit show_diff(struct pv_journal *journal, const struct flags *flags, const char *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	enum pv_exit code = PV_EXIT_TROUBLE;
+	struct pv_journal *other;
+	struct pv_diff diff;
+	char *dir;
+
+	if (!pv_verb_open_run(flags->config, flags->diff, &other, &dir))
+		return code;
+	if (pv_diff_make(journal, other, &diff, &msg) != PV_OK) {
+		pv_run_say("%s and %s: %s", run, flags->diff, msg.text);
+	} else {
+		if (flags->timeline.json)
+			pv_diff_print_json(&diff, run, flags->diff, stdout);
+		else
+			pv_diff_print(&diff, run, flags->diff, stdout);
+		fflush(stdout);
+		code = diff.n_partings > 0 ? PV_EXIT_PROOF : PV_EXIT_OK;
+	}
+	pv_diff_free(&diff);
+	pv_journal_close(other);
+	free(dir);
+	return code;
+}
+
+/* ---- --step ---- */
+
+static enum pv_exit step(struct pv_journal *journal, const char *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	struct pv_viewer *viewer = NULL;
+	struct pv_story *story = NULL;
+	int ended_by = 0;
+	enum pv_err err = pv_story_open(journal, &story, &msg);
+
+	if (!err) {
+		viewer = pv_viewer_create(story, run);
+		err = pv_viewer_run(viewer, STDIN_FILENO, STDOUT_FILENO, &ended_by, &msg);
+	}
+	pv_viewer_destroy(viewer);
+	pv_story_close(story);
+	if (err)
+		pv_run_say("replay --step: %s", msg.text);
+	if (ended_by == SIGINT)
+		return PV_EXIT_INTERRUPTED;
+	if (ended_by != 0) { /* whoever sent it is to see it */
+		signal(ended_by, SIG_DFL);
+		raise(ended_by);
+	}
+	return err ? PV_EXIT_TROUBLE : PV_EXIT_OK;
+}
+
 /* ---- the verb ---- */
 
 static enum pv_exit replay(const struct flags *flags, const char *run)
 {
 	struct pv_errmsg msg = { .text = "" };
+	enum pv_exit code = PV_EXIT_OK;
 	struct pv_journal *journal;
-	enum pv_err err;
+	enum pv_err err = PV_OK;
 	char *dir;
 
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return PV_EXIT_TROUBLE;
-	if (flags->at)
-		err = show_at(journal, flags->at, flags->dot, &msg);
+	if (flags->step)
+		code = step(journal, run);
+	else if (flags->diff)
+		code = show_diff(journal, flags, run);
+	else if (flags->at)
+		err = show_at(journal, flags, &msg);
 	else
 		err = pv_timeline_print(journal, &flags->timeline, stdout, &msg);
 	fflush(stdout);
@@ -172,7 +182,34 @@ static enum pv_exit replay(const struct flags *flags, const char *run)
 		pv_run_say("%s: %s", run, msg.text);
 	pv_journal_close(journal);
 	free(dir);
-	return err ? PV_EXIT_TROUBLE : PV_EXIT_OK;
+	return err ? PV_EXIT_TROUBLE : code;
+}
+
+/* False, and told, if the flags contradict one another. */
+static bool fits(const struct flags *flags)
+{
+	const struct pv_timeline_options *filter = &flags->timeline;
+	struct pv_errmsg msg = { .text = "" };
+	const char *trouble = NULL;
+
+	if (flags->dot && !flags->at)
+		trouble = "--dot shows the lab at one point: it needs --at";
+	else if (flags->at && (filter->test || filter->object || filter->kind || filter->slow))
+		trouble =
+		    "--at shows the lab at one point: of the filters only --file goes with it, to say in which file a TEST is";
+	else if (flags->step && (flags->at || flags->diff || filter->file || filter->test || filter->object ||
+	                         filter->kind || filter->slow || filter->json))
+		trouble = "--step takes no other flags: filters are set in the viewer";
+	else if (flags->diff &&
+	         (flags->at || filter->file || filter->test || filter->object || filter->kind || filter->slow))
+		trouble = "--diff compares whole runs: only --json goes with it";
+	else if (flags->dot && filter->json)
+		trouble = "--dot and --json exclude each other";
+	else if (filter->kind && pv_timeline_check_kind(filter->kind, &msg) != PV_OK)
+		trouble = msg.text;
+	if (trouble)
+		(void)pv_verb_usage(&pv_verb_replay, "%s", trouble);
+	return !trouble;
 }
 
 static enum pv_exit run(char *const *argv)
@@ -189,9 +226,7 @@ static enum pv_exit run(char *const *argv)
 		code = rehearse(&flags, rest.items[0], rest.n == 2 ? rest.items[1] : NULL);
 	else if (rest.n != 1)
 		code = pv_verb_usage(&pv_verb_replay, rest.n ? "one RUN at a time" : "which RUN? `last` is the newest");
-	else if (flags.dot && !flags.at)
-		code = pv_verb_usage(&pv_verb_replay, "--dot shows the lab at one point: it needs --at");
-	else
+	else if (fits(&flags))
 		code = replay(&flags, rest.items[0]);
 	free(rest.items);
 	return code;

@@ -9,7 +9,8 @@
 struct flags {
 	const char *config;
 	int verbosity, color;
-	bool json, force_restart;
+	bool json, tap, force_restart;
+	struct pv_report_paths reports;
 };
 
 #define AT(member) .offset = offsetof(struct flags, member)
@@ -24,6 +25,10 @@ static const struct pv_option options[] = {
 	{ "color", 0, PV_OPTION_CHOICE, AT(color), .argument = "auto|always|never", .choices = colors,
 	  .help = "coloured text (default: auto)" },
 	{ "json", 0, PV_OPTION_FLAG, AT(json), .help = "results as JSON Lines on stdout" },
+	{ "tap", 0, PV_OPTION_FLAG, AT(tap), .help = "TAP 14 on stdout" },
+	{ "junit", 0, PV_OPTION_TEXT, AT(reports.junit), .argument = "PATH", .help = "JUnit XML into PATH" },
+	{ "ctrf", 0, PV_OPTION_TEXT, AT(reports.ctrf), .argument = "PATH", .help = "CTRF JSON into PATH" },
+	{ "html", 0, PV_OPTION_TEXT, AT(reports.html), .argument = "PATH", .help = "one page of HTML into PATH" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration, to find RUN (default: ./provium.toml)" },
 	{ .name = NULL },
@@ -39,6 +44,8 @@ static enum pv_exit resume(const struct flags *flags, const char *dir, const str
 	with.verbosity = (enum pv_verbosity)flags->verbosity;
 	with.color = (enum pv_color)flags->color;
 	with.json = flags->json;
+	with.tap = flags->tap;
+	with.reports = flags->reports;
 	with.journal = dir;
 	struct pv_resume_options how = {
 		.dir = dir,
@@ -81,6 +88,8 @@ static enum pv_exit run(char *const *argv)
 		code = PV_EXIT_TROUBLE;
 	else if (rest.n != 1)
 		code = pv_verb_usage(&pv_verb_resume, rest.n ? "one RUN at a time" : "which RUN? `last` is the newest");
+	else if (flags.json && flags.tap)
+		code = pv_verb_usage(&pv_verb_resume, "--json and --tap both own stdout");
 	else
 		code = find_and_resume(&flags, rest.items[0]);
 	free(rest.items);

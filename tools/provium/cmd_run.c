@@ -9,7 +9,8 @@ struct flags {
 	const char *config, *shard;
 	struct pv_selection select;
 	int accel_choice, color, durability, verbosity, vmm;
-	bool include_slow, fail_fast, no_preflight, json, no_journal;
+	bool include_slow, fail_fast, no_preflight, json, tap, no_journal;
+	struct pv_report_paths reports;
 	struct pv_option_texts tags, no_tags, tag_metas, no_tag_metas;
 	unsigned jobs, cpus, psi_threshold;
 	uint64_t timeout_ns, orphan_timeout_ns, mem_bytes;
@@ -67,6 +68,10 @@ static const struct pv_option options[] = {
 	{ "color", 0, PV_OPTION_CHOICE, AT(color), .argument = "auto|always|never", .choices = colors,
 	  .help = "coloured text (default: auto)" },
 	{ "json", 0, PV_OPTION_FLAG, AT(json), .help = "results as JSON Lines on stdout" },
+	{ "tap", 0, PV_OPTION_FLAG, AT(tap), .help = "results as TAP 14 on stdout" },
+	{ "junit", 0, PV_OPTION_TEXT, AT(reports.junit), .argument = "PATH", .help = "results as JUnit's XML" },
+	{ "ctrf", 0, PV_OPTION_TEXT, AT(reports.ctrf), .argument = "PATH", .help = "results as CTRF JSON" },
+	{ "html", 0, PV_OPTION_TEXT, AT(reports.html), .argument = "PATH", .help = "results as one page of HTML" },
 	{ "journal", 0, PV_OPTION_MAYBE, AT(journal), .argument = "PATH", .help = "run directory to create" },
 	{ "no-journal", 0, PV_OPTION_FLAG, AT(no_journal), .help = "record in memory only" },
 	{ "durability", 0, PV_OPTION_CHOICE, AT(durability), .argument = "sync|batch|none", .choices = durabilities,
@@ -76,10 +81,6 @@ static const struct pv_option options[] = {
 	PV_OPTION_NOT_YET("retries"),
 	PV_OPTION_NOT_YET("repeat"),
 	PV_OPTION_NOT_YET("keep-failed"),
-	PV_OPTION_NOT_YET("junit"),
-	PV_OPTION_NOT_YET("tap"),
-	PV_OPTION_NOT_YET("ctrf"),
-	PV_OPTION_NOT_YET("html"),
 	PV_OPTION_NOT_YET("save-events"),
 	PV_OPTION_NOT_YET("events-stdout"),
 	PV_OPTION_NOT_YET("events-socket"),
@@ -88,30 +89,18 @@ static const struct pv_option options[] = {
 
 #undef AT
 
-/* True if two words that contradict each other were given. */
-static bool given_both(char *const *argv, const char *const *one, const char *const *other)
-{
-	bool has_one = false, has_other = false;
-
-	for (argv += 2; *argv && strcmp(*argv, "--") != 0; argv++) {
-		size_t n = strcspn(*argv, "=");
-		for (size_t i = 0; one[i]; i++)
-			has_one |= strlen(one[i]) == n && strncmp(*argv, one[i], n) == 0;
-		for (size_t i = 0; other[i]; i++)
-			has_other |= strlen(other[i]) == n && strncmp(*argv, other[i], n) == 0;
-	}
-	return has_one && has_other;
-}
-
 static enum pv_exit contradiction(char *const *argv)
 {
 	static const char *const verbose[] = { "-v", "--verbose", NULL }, *const quiet[] = { "-q", "--quiet", NULL };
+	static const char *const json[] = { "--json", NULL }, *const tap[] = { "--tap", NULL };
 	static const char *const no_journal[] = { "--no-journal", NULL };
 	static const char *const recording[] = { "--journal", "--durability", NULL };
 
-	if (given_both(argv, verbose, quiet))
+	if (pv_verb_given_both(argv, verbose, quiet))
 		return pv_verb_usage(&pv_verb_run, "--verbose and --quiet exclude each other");
-	if (given_both(argv, no_journal, recording))
+	if (pv_verb_given_both(argv, json, tap))
+		return pv_verb_usage(&pv_verb_run, "--json and --tap exclude each other: stdout has one owner");
+	if (pv_verb_given_both(argv, no_journal, recording))
 		return pv_verb_usage(&pv_verb_run, "--no-journal excludes --journal and --durability");
 	return PV_EXIT_OK;
 }
@@ -150,6 +139,8 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 		.verbosity = (enum pv_verbosity)flags->verbosity,
 		.color = (enum pv_color)flags->color,
 		.json = flags->json,
+		.tap = flags->tap,
+		.reports = flags->reports,
 		.journal = flags->journal.text,
 		.no_journal = flags->no_journal,
 		.durability = (enum pv_durability)flags->durability,

@@ -41,6 +41,20 @@ bool pv_verb_parse(const struct pv_verb *verb, char *const *argv, void *target, 
 	return false;
 }
 
+bool pv_verb_given_both(char *const *argv, const char *const *one, const char *const *other)
+{
+	bool has_one = false, has_other = false;
+
+	for (argv += 2; *argv && strcmp(*argv, "--") != 0; argv++) {
+		size_t n = strcspn(*argv, "=");
+		for (size_t i = 0; one[i]; i++)
+			has_one |= strlen(one[i]) == n && strncmp(*argv, one[i], n) == 0;
+		for (size_t i = 0; other[i]; i++)
+			has_other |= strlen(other[i]) == n && strncmp(*argv, other[i], n) == 0;
+	}
+	return has_one && has_other;
+}
+
 bool pv_verb_find_run(const char *config_path, const char *run, char **dir)
 {
 	struct pv_errmsg msg = { .text = "" };

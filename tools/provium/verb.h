@@ -17,7 +17,7 @@ struct pv_verb {
 };
 
 extern const struct pv_verb pv_verb_audit, pv_verb_doctor, pv_verb_guest, pv_verb_help, pv_verb_journal, pv_verb_list,
-    pv_verb_replay, pv_verb_resume, pv_verb_run, pv_verb_version;
+    pv_verb_replay, pv_verb_report, pv_verb_resume, pv_verb_run, pv_verb_version;
 
 /* All verbs, in the order of `help`; NULL ends the list. */
 extern const struct pv_verb *const pv_verbs[];
@@ -28,6 +28,9 @@ const struct pv_verb *pv_verb_find(const char *name); /* NULL if there is none *
 
 /* Words for `verb` after its flags were taken by `parse`; on trouble, told on stderr, false. */
 bool pv_verb_parse(const struct pv_verb *verb, char *const *argv, void *target, struct pv_option_texts *rest);
+
+/* Was a word of each list given as a flag? `argv` is the program's; the lists end with NULL. For flags that contradict each other. */
+bool pv_verb_given_both(char *const *argv, const char *const *one, const char *const *other);
 
 /* A usage error: tells it and how to get help. Returns PV_EXIT_TROUBLE. */
 enum pv_exit pv_verb_usage(const struct pv_verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -20,6 +20,12 @@ void ev_put(struct ev *ev, Pv__Event *event)
 	event->file = ev->file;
 	event->has_task = ev->task != 0;
 	event->task = ev->task;
+	Pv__Site site = PV__SITE__INIT;
+	site.source = (char *)ev->source;
+	site.has_line = 1;
+	site.line = ev->line;
+	if (ev->source && !event->site)
+		event->site = &site;
 	if (ev->state && pv_decide(ev->state, event, &msg) != PV_OK)
 		fail_msg("refused: %s", msg.text);
 	if (ev->journal)
@@ -216,6 +222,70 @@ uint32_t ev_vm(struct ev *ev, uint32_t lab, const char *name, const char *profil
 	return body.id;
 }
 
+void ev_bridge(struct ev *ev, uint32_t lab, const char *name)
+{
+	Pv__Event event = of(PV__EVENT__BODY_BRIDGE_DECLARED);
+	Pv__BridgeDeclared body = PV__BRIDGE_DECLARED__INIT;
+
+	body.has_lab = 1;
+	body.lab = lab;
+	body.name = (char *)name;
+	event.bridge_declared = &body;
+	ev_put(ev, &event);
+}
+
+void ev_removed(struct ev *ev, uint32_t lab, Pv__MemberKind kind, uint32_t member)
+{
+	Pv__Event event = of(PV__EVENT__BODY_MEMBER_REMOVED);
+	Pv__MemberRemoved body = PV__MEMBER_REMOVED__INIT;
+	Pv__Member message = PV__MEMBER__INIT;
+
+	message.has_kind = message.has_id = body.has_lab = 1;
+	message.kind = kind;
+	message.id = member;
+	body.lab = lab;
+	body.member = &message;
+	event.member_removed = &body;
+	ev_put(ev, &event);
+}
+
+static Pv__Amount amount(uint64_t memory_bytes, uint32_t cpus)
+{
+	Pv__Amount message = PV__AMOUNT__INIT;
+
+	message.has_memory_bytes = message.has_cpus = 1;
+	message.memory_bytes = memory_bytes;
+	message.cpus = cpus;
+	return message;
+}
+
+void ev_blocked(struct ev *ev, uint32_t file, uint64_t memory_bytes, uint32_t cpus, Pv__BlockReason reason)
+{
+	Pv__Event event = of(PV__EVENT__BODY_FILE_BLOCKED);
+	Pv__FileBlocked body = PV__FILE_BLOCKED__INIT;
+	Pv__Amount message = amount(memory_bytes, cpus);
+	uint32_t of_ev = ev->file;
+
+	body.has_id = body.has_reason = 1;
+	body.id = ev->file = file;
+	body.reason = reason;
+	body.waiting_for = &message;
+	event.file_blocked = &body;
+	ev_put(ev, &event);
+	ev->file = of_ev;
+}
+
+void ev_claimed(struct ev *ev, uint64_t memory_bytes, uint32_t cpus)
+{
+	Pv__Event event = of(PV__EVENT__BODY_CLAIM_ACQUIRED);
+	Pv__ClaimAcquired body = PV__CLAIM_ACQUIRED__INIT;
+	Pv__Amount message = amount(memory_bytes, cpus);
+
+	body.amount = &message;
+	event.claim_acquired = &body;
+	ev_put(ev, &event);
+}
+
 uint32_t ev_task_started(struct ev *ev, Pv__TaskKind kind, uint32_t test)
 {
 	Pv__Event event = of(PV__EVENT__BODY_TASK_STARTED);
@@ -336,6 +406,49 @@ void ev_ran(struct ev *ev, uint64_t id, int exit_code, const char *out, uint64_t
 	body.outcome_case = PV__CALL_ENDED__OUTCOME_RUN;
 	body.run = &run;
 	ended(ev, &body, id, duration_ns);
+}
+
+uint64_t ev_spawn(struct ev *ev, uint32_t vm, const char *program)
+{
+	Pv__CallStarted body = PV__CALL_STARTED__INIT;
+	Pv__SpawnCall spawn = PV__SPAWN_CALL__INIT;
+	Pv__RunCall run = PV__RUN_CALL__INIT;
+	ProtobufCBinaryData argv[] = { { strlen(program), (uint8_t *)program } };
+
+	run.n_argv = 1;
+	run.argv = argv;
+	spawn.run = &run;
+	body.has_vm = 1;
+	body.vm = vm;
+	body.op_case = PV__CALL_STARTED__OP_SPAWN;
+	body.spawn = &spawn;
+	return call(ev, &body);
+}
+
+void ev_spawned(struct ev *ev, uint64_t id, int64_t pid)
+{
+	Pv__CallEnded body = PV__CALL_ENDED__INIT;
+	Pv__SpawnResult spawned = PV__SPAWN_RESULT__INIT;
+
+	spawned.has_pid = spawned.has_agent_id = 1;
+	spawned.pid = pid;
+	spawned.agent_id = id;
+	body.outcome_case = PV__CALL_ENDED__OUTCOME_SPAWNED;
+	body.spawned = &spawned;
+	ended(ev, &body, id, 1000000);
+}
+
+void ev_failed(struct ev *ev, uint64_t id, const char *message)
+{
+	Pv__CallEnded body = PV__CALL_ENDED__INIT;
+	Pv__CallError error = PV__CALL_ERROR__INIT;
+
+	error.has_kind = 1;
+	error.kind = PV__ERROR_KIND__ERROR_KIND_FAILED;
+	error.message = (char *)message;
+	body.outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
+	body.error = &error;
+	ended(ev, &body, id, 1000000);
 }
 
 void ev_done(struct ev *ev, uint64_t id, uint64_t duration_ns)

@@ -16,6 +16,8 @@ struct ev {
 	uint64_t mono_ns; /* of the next event; each takes 1 ms */
 	uint32_t file;    /* of the next event, 0: the run */
 	uint32_t task;
+	const char *source; /* site of the next event, NULL: none */
+	uint32_t line;
 };
 
 void ev_put(struct ev *ev, Pv__Event *event);
@@ -32,6 +34,10 @@ void ev_test_skipped(struct ev *ev, uint32_t id, const char *name, const char *r
 uint32_t ev_lab(struct ev *ev, Pv__LabKind kind, uint32_t parent, uint32_t test, const char *name);
 void ev_lab_closed(struct ev *ev, uint32_t id);
 uint32_t ev_vm(struct ev *ev, uint32_t lab, const char *name, const char *profile);
+void ev_bridge(struct ev *ev, uint32_t lab, const char *name);
+void ev_removed(struct ev *ev, uint32_t lab, Pv__MemberKind kind, uint32_t member);
+void ev_blocked(struct ev *ev, uint32_t file, uint64_t memory_bytes, uint32_t cpus, Pv__BlockReason reason);
+void ev_claimed(struct ev *ev, uint64_t memory_bytes, uint32_t cpus);
 uint32_t ev_task_started(struct ev *ev, Pv__TaskKind kind, uint32_t test);
 void ev_task_ended(struct ev *ev, uint32_t id, Pv__Verdict verdict);
 uint64_t ev_boot(struct ev *ev, uint32_t vm);
@@ -39,6 +45,9 @@ void ev_booted(struct ev *ev, uint64_t call, uint64_t duration_ns);
 uint64_t ev_shutdown(struct ev *ev, uint32_t vm);
 uint64_t ev_run(struct ev *ev, uint32_t vm, const char *a, const char *b);
 void ev_ran(struct ev *ev, uint64_t call, int exit_code, const char *out, uint64_t duration_ns);
+uint64_t ev_spawn(struct ev *ev, uint32_t vm, const char *program);
+void ev_spawned(struct ev *ev, uint64_t call, int64_t pid);
+void ev_failed(struct ev *ev, uint64_t call, const char *message);
 void ev_done(struct ev *ev, uint64_t call, uint64_t duration_ns);
 
 #endif

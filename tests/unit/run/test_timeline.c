@@ -110,7 +110,7 @@ static void test_timeline__golden(void **state)
 	    "    15      2.004s  net/a.test.lua              boots and answers           -               log: two\\nlines\n"
 	    "    16      2.005s  net/a.test.lua              boots and answers           task 2          task passed\n"
 	    "    17      2.006s  net/a.test.lua              boots and answers           -               test passed  [5.0ms]\n"
-	    "    18      2.007s  net/a.test.lua              -                           lab provium     lab closed\n"
+	    "    18      2.007s  net/a.test.lua              boots and answers           lab provium     lab closed\n"
 	    "    19      2.008s  net/a.test.lua              floods                      -               test skipped: skipped: later\n"
 	    "    20      2.009s  net/a.test.lua              -                           vm a            shutdown\n"
 	    "    21      2.010s  net/a.test.lua              -                           vm a            shutdown done  [1.0ms]\n"
@@ -253,7 +253,7 @@ static void test_tree__lab_in_the_middle_of_a_test(void **state)
 	assert_int_equal(reached, 13);
 	FILE *out = open_memstream(&text, &len);
 	assert_non_null(out);
-	pv_tree_print(at, out);
+	pv_tree_print(at, NULL, out);
 	fclose(out);
 	assert_string_equal(text, "run 20250131-142233-7f3a\n"
 	                          "net/a.test.lua  (0 passed, 0 failed, 0 skipped)\n"
@@ -321,15 +321,15 @@ static void declare(struct ev *ev)
 	ev_put(ev, &event);
 }
 
-static void expect_printed(void (*print)(const struct pv_state *state, FILE *out), const struct pv_state *state,
-                           const char *expected)
+static void expect_printed(void (*print)(const struct pv_state *state, const struct pv_waits *waits, FILE *out),
+                           const struct pv_state *state, const struct pv_waits *waits, const char *expected)
 {
 	char *text;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
 	assert_non_null(out);
-	print(state, out);
+	print(state, waits, out);
 	fclose(out);
 	assert_string_equal(text, expected);
 	free(text);
@@ -341,7 +341,7 @@ static void test_tree__who_waits_at_barriers(void **state)
 
 	(void)state;
 	declare(&ev);
-	expect_printed(pv_tree_print, ev.state,
+	expect_printed(pv_tree_print, ev.state, NULL,
 	               "run r\n"
 	               "a \"b\".test.lua  (0 passed, 0 failed, 0 skipped)\n"
 	               "  provium\n"
@@ -350,6 +350,7 @@ static void test_tree__who_waits_at_barriers(void **state)
 	               "      vm b  created  profile default\n"
 	               "      vm a  booted  profile default\n"
 	               "      lab inner\n"
+	               "      bridge lan  removed\n"
 	               "    barrier ready  1 of 2, waiting: task 1\n");
 	finish(&ev);
 }
@@ -360,7 +361,7 @@ static void test_dot__golden(void **state)
 
 	(void)state;
 	declare(&ev);
-	expect_printed(pv_dot_print, ev.state,
+	expect_printed(pv_dot_print, ev.state, NULL,
 	               "graph provium {\n"
 	               "  subgraph cluster_file1 {\n"
 	               "    label=\"a \\\"b\\\".test.lua\";\n"
