@@ -17,24 +17,22 @@ expect 0 "$provium" run --journal="$work/run" .
 mkdir tmp
 TMPDIR=$work/tmp
 export TMPDIR
-for verb in audit replay "replay --slow" "replay --json" "replay --at 12" "journal show --json" "journal export --format jsonl" \
-	"journal export --format otlp-json"; do
-	# shellcheck disable=SC2086 # words
-	expect 0 "$provium" $verb "$work/run"
-	printf '== %s\n' "$verb" >>of-run
-	cat out >>of-run
-done
+verbs() {
+	for verb in audit replay "replay --slow" "replay --json" "replay --at 12" "replay --script" "report --json" "journal show --json" \
+		"journal export --format jsonl" "journal export --format otlp-json"; do
+		# shellcheck disable=SC2086 # words
+		expect 0 "$provium" $verb "$1"
+		printf '== %s\n' "$verb"
+		sed 's/[0-9.]*s$//' out # how long it took to go through the script again
+	done
+}
+verbs "$work/run" >of-run
 expect 0 "$provium" journal export "$work/run" --bundle one.bundle
 expect 0 "$provium" journal export one.bundle --bundle two.bundle # of a bundle too
 cmp one.bundle two.bundle || fail "the bundle of a bundle differs"
 mv run elsewhere
-for verb in audit replay "replay --slow" "replay --json" "replay --at 12" "journal show --json" "journal export --format jsonl" \
-	"journal export --format otlp-json"; do
-	# shellcheck disable=SC2086 # words
-	expect 0 "$provium" $verb one.bundle
-	printf '== %s\n' "$verb" >>of-bundle
-	cat out >>of-bundle
-done
+verbs one.bundle >of-bundle
+expect 0 "$provium" replay --diff two.bundle one.bundle # two at once
 cmp of-run of-bundle || fail "verbs say other things of the bundle: $(diff of-run of-bundle | head -n 5)"
 [ -z "$(ls -A tmp)" ] || fail "left behind: $(ls tmp)"
 
