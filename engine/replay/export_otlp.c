@@ -3,12 +3,12 @@
  * Ids come from SHA-256 of the run's id and the object, so an export gives the same ids each time. Times are the wall clock at the start of the
  * runner plus the monotonic time since: a clock that is set meanwhile does not turn a span around. */
 #include <inttypes.h>
-#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
 #include "engine/replay/export_internal.h"
+#include "engine/replay/export_otlp_parts.h"
 #include "engine/replay/json_fields.h"
 #include "engine/replay/records.h"
 #include "engine/replay/timeline_internal.h"
@@ -37,14 +37,6 @@ struct span {
 	UT_hash_handle hh;
 };
 
-/* A number with a meaning: the path of a file, the test of a task, the name of a VM. */
-struct fact {
-	uint32_t id;
-	uint32_t test;
-	char *text;
-	UT_hash_handle hh;
-};
-
 struct tracer {
 	const struct pv_export_run *run;
 	FILE *out;
@@ -52,106 +44,10 @@ struct tracer {
 	uint64_t base_ns;
 	uint64_t now_ns;
 	struct span *spans;
-	struct fact *files, *tasks, *vms;
+	struct pv_otlp_fact *files, *tasks, *vms;
 	bool ended; /* the last event is RunEnded */
 	Pv__Verdict verdict;
 };
-
-/* ---- facts ---- */
-
-static struct fact *find_fact(struct fact *facts, uint32_t id)
-{
-	struct fact *fact;
-
-	HASH_FIND(hh, facts, &id, sizeof(id), fact);
-	return fact;
-}
-
-static void put_fact(struct fact **facts, uint32_t id, uint32_t test, const char *text)
-{
-	struct fact *fact = find_fact(*facts, id);
-
-	if (fact)
-		return;
-	fact = PV_NEW(struct fact);
-	fact->id = id;
-	fact->test = test;
-	fact->text = pv_xstrdup(text ? text : "");
-	HASH_ADD(hh, *facts, id, sizeof(fact->id), fact);
-}
-
-static const char *text_of(struct fact *facts, uint32_t id)
-{
-	const struct fact *fact = find_fact(facts, id);
-
-	return fact ? fact->text : "";
-}
-
-static void free_facts(struct fact **facts)
-{
-	struct fact *fact, *next;
-
-	HASH_ITER (hh, *facts, fact, next) {
-		HASH_DEL(*facts, fact);
-		free(fact->text);
-		free(fact);
-	}
-}
-
-/* ---- ids and attributes ---- */
-
-static void make_id(const struct tracer *tracer, const char *what, uint64_t id, size_t bytes, char *hex)
-{
-	char *text = pv_xasprintf("provium\n%s\n%s\n%" PRIu64, tracer->run->id, what, id);
-	uint8_t hash[32];
-
-	SHA256((const unsigned char *)text, strlen(text), hash);
-	hash[0] |= 1; /* an id of zeros alone means none */
-	pv_hex(hash, bytes, hex);
-	free(text);
-}
-
-static void add_id(struct json_object *object, const char *key, const struct tracer *tracer, const char *what,
-                   uint64_t id, size_t bytes)
-{
-	char hex[65];
-
-	make_id(tracer, what, id, bytes, hex);
-	pv_json_add_text(object, key, hex);
-}
-
-static void attribute(struct json_object *list, const char *key, const char *type, struct json_object *value)
-{
-	struct json_object *entry = json_object_new_object(), *any = json_object_new_object();
-
-	pv_json_add_text(entry, "key", key);
-	json_object_object_add(any, type, value);
-	json_object_object_add(entry, "value", any);
-	json_object_array_add(list, entry);
-}
-
-static void text_attribute(struct json_object *list, const char *key, const char *text)
-{
-	if (text && *text)
-		attribute(list, key, "stringValue", pv_json_string(text));
-}
-
-/* 64-bit numbers are strings in OTLP/JSON. */
-static struct json_object *number_text(uint64_t number)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	return json_object_new_string(text);
-}
-
-static void int_attribute(struct json_object *list, const char *key, int64_t number)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRId64, number);
-	attribute(list, key, "intValue", json_object_new_string(text));
-}
 
 /* ---- spans ---- */
 
@@ -201,14 +97,14 @@ static struct json_object *span_json(const struct tracer *tracer, const struct s
 {
 	struct json_object *object = json_object_new_object();
 
-	add_id(object, "traceId", tracer, "trace", 0, 16);
-	add_id(object, "spanId", tracer, kind_words[span->key.kind], span->key.id, 8);
+	pv_otlp_id(object, "traceId", tracer->run->id, "trace", 0, 16);
+	pv_otlp_id(object, "spanId", tracer->run->id, kind_words[span->key.kind], span->key.id, 8);
 	if (span->key.kind != SPAN_RUN)
-		add_id(object, "parentSpanId", tracer, kind_words[span->parent_kind], span->parent, 8);
+		pv_otlp_id(object, "parentSpanId", tracer->run->id, kind_words[span->parent_kind], span->parent, 8);
 	pv_json_add_text(object, "name", span->name);
 	json_object_object_add(object, "kind", json_object_new_int(KIND_INTERNAL));
-	json_object_object_add(object, "startTimeUnixNano", number_text(span->start_ns));
-	json_object_object_add(object, "endTimeUnixNano", number_text(tracer->now_ns));
+	json_object_object_add(object, "startTimeUnixNano", pv_otlp_number(span->start_ns));
+	json_object_object_add(object, "endTimeUnixNano", pv_otlp_number(tracer->now_ns));
 	json_object_object_add(object, "attributes", json_object_get(span->attributes));
 	json_object_object_add(object, "status", status_of(code, message));
 	return object;
@@ -239,7 +135,7 @@ static void end_open(struct tracer *tracer, uint32_t file, const char *why)
 		HASH_ITER (hh, tracer->spans, span, next) {
 			if (span->key.kind != order[i] || (file && (span->file != file || order[i] == SPAN_FILE)))
 				continue;
-			text_attribute(span->attributes, "provium.unfinished", why);
+			pv_otlp_text(span->attributes, "provium.unfinished", why);
 			end(tracer, span, STATUS_ERROR, why);
 		}
 	}
@@ -253,14 +149,14 @@ static void on_run_started(struct tracer *tracer, const Pv__RunStarted *body)
 
 	if (!span)
 		return;
-	text_attribute(span->attributes, "provium.run.id", body->run_id);
+	pv_otlp_text(span->attributes, "provium.run.id", body->run_id);
 	for (size_t i = 0; i < body->n_profiles; i++) {
 		char *key = pv_xasprintf("provium.profile.%s.kernel.sha256", body->profiles[i]->name);
 		char hex[65];
 
 		if (body->profiles[i]->kernel_sha256.len == 32) {
 			pv_hex(body->profiles[i]->kernel_sha256.data, 32, hex);
-			text_attribute(span->attributes, key, hex);
+			pv_otlp_text(span->attributes, key, hex);
 		}
 		free(key);
 	}
@@ -274,14 +170,14 @@ static void on_run_ended(struct tracer *tracer, const Pv__RunEnded *body)
 
 static void on_dispatched(struct tracer *tracer, uint32_t id)
 {
-	const char *path = text_of(tracer->files, id);
+	const char *path = pv_otlp_fact_text(tracer->files, id);
 	struct span *span = begin(tracer, SPAN_FILE, id, pv_xasprintf("file %s", path));
 
 	if (!span)
 		return;
 	span->file = id;
 	span->parent_kind = SPAN_RUN;
-	text_attribute(span->attributes, "provium.file.path", path);
+	pv_otlp_text(span->attributes, "provium.file.path", path);
 }
 
 static void on_completed(struct tracer *tracer, const Pv__FileCompleted *body)
@@ -292,7 +188,7 @@ static void on_completed(struct tracer *tracer, const Pv__FileCompleted *body)
 	if (!span)
 		return;
 	end_open(tracer, body->id, "open when its file completed");
-	text_attribute(span->attributes, "provium.file.verdict", pv_verdict_word(body->verdict));
+	pv_otlp_text(span->attributes, "provium.file.verdict", pv_verdict_word(body->verdict));
 	end(tracer, span, passed ? STATUS_OK : STATUS_ERROR, body->chunk_error);
 }
 
@@ -305,7 +201,7 @@ static struct span *begin_test(struct tracer *tracer, uint32_t file, uint32_t id
 	span->file = file;
 	span->parent_kind = SPAN_FILE;
 	span->parent = file;
-	text_attribute(span->attributes, "test.case.name", name);
+	pv_otlp_text(span->attributes, "test.case.name", name);
 	return span;
 }
 
@@ -321,18 +217,18 @@ static void on_test_ended(struct tracer *tracer, const Pv__Event *event)
 	if (!span)
 		return;
 	if (passed || failed)
-		text_attribute(span->attributes, "test.case.result.status", passed ? "pass" : "fail");
-	text_attribute(span->attributes, "provium.test.verdict", pv_verdict_word(body->verdict));
+		pv_otlp_text(span->attributes, "test.case.result.status", passed ? "pass" : "fail");
+	pv_otlp_text(span->attributes, "provium.test.verdict", pv_verdict_word(body->verdict));
 	if (body->verdict == PV__VERDICT__VERDICT_SKIPPED)
-		text_attribute(span->attributes, "provium.test.skip_reason", body->message);
+		pv_otlp_text(span->attributes, "provium.test.skip_reason", body->message);
 	end(tracer, span, failed ? STATUS_ERROR : passed ? STATUS_OK : 0, body->message);
 }
 
 static void on_call_started(struct tracer *tracer, const Pv__Event *event)
 {
 	const Pv__CallStarted *body = event->call_started;
-	const struct fact *task = find_fact(tracer->tasks, event->task);
-	const char *op = pv_timeline_op(body), *vm = text_of(tracer->vms, body->vm);
+	const struct pv_otlp_fact *task = pv_otlp_fact(tracer->tasks, event->task);
+	const char *op = pv_timeline_op(body), *vm = pv_otlp_fact_text(tracer->vms, body->vm);
 	bool in_test = task && task->test && find_span(tracer, SPAN_TEST, task->test);
 	struct span *span;
 
@@ -344,12 +240,12 @@ static void on_call_started(struct tracer *tracer, const Pv__Event *event)
 	span->file = event->file;
 	span->parent_kind = in_test ? SPAN_TEST : SPAN_FILE;
 	span->parent = in_test ? task->test : event->file;
-	text_attribute(span->attributes, "provium.vm.name", vm);
-	text_attribute(span->attributes, "provium.call.operation", op);
-	int_attribute(span->attributes, "provium.call.id", (int64_t)body->id);
+	pv_otlp_text(span->attributes, "provium.vm.name", vm);
+	pv_otlp_text(span->attributes, "provium.call.operation", op);
+	pv_otlp_int(span->attributes, "provium.call.id", (int64_t)body->id);
 	if (event->site && event->site->source) {
-		text_attribute(span->attributes, "code.file.path", event->site->source);
-		int_attribute(span->attributes, "code.line.number", event->site->line);
+		pv_otlp_text(span->attributes, "code.file.path", event->site->source);
+		pv_otlp_int(span->attributes, "code.line.number", event->site->line);
 	}
 }
 
@@ -361,10 +257,10 @@ static void on_call_ended(struct tracer *tracer, const Pv__CallEnded *body)
 	if (!span || !body->error)
 		return;
 	if (body->outcome_case == PV__CALL_ENDED__OUTCOME_BOOT) {
-		text_attribute(span->attributes, "provium.boot.accelerator", body->boot->accel);
-		text_attribute(span->attributes, "provium.boot.kernel_release", body->boot->kernel_release);
+		pv_otlp_text(span->attributes, "provium.boot.accelerator", body->boot->accel);
+		pv_otlp_text(span->attributes, "provium.boot.kernel_release", body->boot->kernel_release);
 	} else if (body->outcome_case == PV__CALL_ENDED__OUTCOME_RUN && body->run->has_exit_code) {
-		int_attribute(span->attributes, "process.exit.code", body->run->exit_code);
+		pv_otlp_int(span->attributes, "process.exit.code", body->run->exit_code);
 	}
 	end(tracer, span, failed ? STATUS_ERROR : 0, failed ? body->error->message : NULL);
 }
@@ -379,7 +275,7 @@ static void take(struct tracer *tracer, const Pv__Event *event)
 		on_run_ended(tracer, event->run_ended);
 		break;
 	case PV__EVENT__BODY_FILE_DISCOVERED:
-		put_fact(&tracer->files, event->file_discovered->id, 0, event->file_discovered->path);
+		pv_otlp_fact_put(&tracer->files, event->file_discovered->id, 0, event->file_discovered->path);
 		break;
 	case PV__EVENT__BODY_FILE_DISPATCHED:
 		on_dispatched(tracer, event->file_dispatched->id);
@@ -391,7 +287,7 @@ static void take(struct tracer *tracer, const Pv__Event *event)
 		end_open(tracer, event->file_restarted->id, "void: its file was restarted");
 		break;
 	case PV__EVENT__BODY_TASK_STARTED:
-		put_fact(&tracer->tasks, event->task_started->id, event->task_started->test, NULL);
+		pv_otlp_fact_put(&tracer->tasks, event->task_started->id, event->task_started->test, NULL);
 		break;
 	case PV__EVENT__BODY_TEST_STARTED:
 		if (find_span(tracer, SPAN_FILE, event->file))
@@ -401,7 +297,7 @@ static void take(struct tracer *tracer, const Pv__Event *event)
 		on_test_ended(tracer, event);
 		break;
 	case PV__EVENT__BODY_VM_DECLARED:
-		put_fact(&tracer->vms, event->vm_declared->id, 0, event->vm_declared->name);
+		pv_otlp_fact_put(&tracer->vms, event->vm_declared->id, 0, event->vm_declared->name);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
 		on_call_started(tracer, event);
@@ -438,11 +334,11 @@ static void print_head(const struct tracer *tracer)
 	struct json_object *scope = json_object_new_object();
 	char seed[24];
 
-	text_attribute(attributes, "service.name", "provium");
-	text_attribute(attributes, "service.version", tracer->run->version);
-	text_attribute(attributes, "host.name", tracer->run->host);
+	pv_otlp_text(attributes, "service.name", "provium");
+	pv_otlp_text(attributes, "service.version", tracer->run->version);
+	pv_otlp_text(attributes, "host.name", tracer->run->host);
 	snprintf(seed, sizeof(seed), "%" PRIu64, tracer->run->seed);
-	text_attribute(attributes, "provium.seed", seed);
+	pv_otlp_text(attributes, "provium.seed", seed);
 	pv_json_add_text(scope, "name", "provium");
 	pv_json_add_text(scope, "version", tracer->run->version);
 	fprintf(tracer->out, "{\"resourceSpans\":[{\"resource\":{\"attributes\":%s},",
@@ -474,8 +370,8 @@ enum pv_err pv_export_otlp(struct pv_journal *journal, const struct pv_export_ru
 	err = pv_records_walk(journal, 0, on_event, &tracer, msg);
 	end_run(&tracer);
 	fputs("]}]}]}\n", out);
-	free_facts(&tracer.files);
-	free_facts(&tracer.tasks);
-	free_facts(&tracer.vms);
+	pv_otlp_facts_free(&tracer.files);
+	pv_otlp_facts_free(&tracer.tasks);
+	pv_otlp_facts_free(&tracer.vms);
 	return err;
 }

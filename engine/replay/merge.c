@@ -8,28 +8,14 @@
 
 #include "engine/replay/blob_refs.h"
 #include "engine/replay/fold.h"
-#include "engine/replay/invariants.h"
 #include "engine/replay/json_fields.h"
 #include "engine/replay/merge_internal.h"
-#include "engine/replay/summary.h"
 #include "proto/mem.h"
 
 #define COMMIT_EVENTS 1000
 
-struct shard {
-	const char *dir, *label;
-	struct pv_journal *journal;
-	struct pv_journal_cursor *cursor;
-	struct pv_summary summary;
-	struct pv_id_map ids;
-	Pv__Event *start; /* RunStarted */
-	Pv__Event *next;  /* NULL: no more */
-	uint64_t next_seq;
-	uint64_t base_ns; /* wall clock at the time 0 of its runner */
-};
-
 struct merger {
-	struct shard *shards;
+	struct pv_merge_shard *shards;
 	size_t n;
 	struct pv_journal *out;
 	struct pv_state *state;
@@ -39,123 +25,8 @@ struct merger {
 	uint64_t written;
 	struct pv_errmsg *blob_msg;
 	enum pv_err blob_err;
-	const struct shard *blob_shard;
+	const struct pv_merge_shard *blob_shard;
 };
-
-/* ---- shards: each as good as an audit wants it, and fit for one another ---- */
-
-static enum pv_err check_journal(struct pv_journal *journal, struct pv_errmsg *msg)
-{
-	struct pv_invariants_verdict verdict;
-	struct pv_fold_verdict fold;
-	enum pv_err err = pv_fold_check(journal, &fold, msg);
-
-	if (!err)
-		err = pv_invariants_walk(journal, NULL, NULL, &verdict, msg);
-	if (!err && verdict.violations > 0)
-		err = pv_err_set(msg, PV_ERR_CORRUPT, "event %" PRIu64 " breaks a rule: %s", verdict.first_seq,
-		                 verdict.first);
-	return err;
-}
-
-static enum pv_err next_event(struct shard *shard, struct pv_errmsg *msg)
-{
-	struct pv_record record;
-	enum pv_err err;
-
-	pv__event__free_unpacked(shard->next, NULL);
-	shard->next = NULL;
-	err = pv_journal_cursor_next(shard->cursor, &record, msg);
-	if (err || record.seq == 0)
-		return err;
-	shard->next_seq = record.seq;
-	shard->next = pv_record_decode(&record);
-	if (!shard->next)
-		return pv_err_set(msg, PV_ERR_CORRUPT, "event %" PRIu64 " cannot be decoded", record.seq);
-	if (shard->next->body_case == PV__EVENT__BODY_RUN_RESUMED)
-		shard->base_ns = shard->next->wall_ns - shard->next->mono_ns;
-	return PV_OK;
-}
-
-static enum pv_err read_shard(struct shard *shard, struct pv_errmsg *msg)
-{
-	struct pv_journal_verdict chain;
-	enum pv_err err = pv_journal_verify_dir(shard->dir, &chain, msg);
-
-	if (!err)
-		err = pv_journal_open_read(shard->dir, &shard->journal, msg);
-	if (!err)
-		err = check_journal(shard->journal, msg);
-	if (!err)
-		err = pv_summary_read(shard->journal, &shard->summary, msg);
-	if (err)
-		return err;
-	memcpy(shard->summary.head, chain.head, sizeof(chain.head));
-	if (!shard->summary.ended || shard->summary.verdict == PV__VERDICT__VERDICT_INTERRUPTED)
-		return pv_err_set(msg, PV_ERR_INVAL, "it has not ended in order; resume it first");
-	err = pv_journal_cursor_open(shard->journal, 1, &shard->cursor, msg);
-	if (!err)
-		err = next_event(shard, msg);
-	if (err)
-		return err;
-	shard->start = shard->next; /* the invariants want it to be RunStarted */
-	shard->next = NULL;
-	shard->base_ns = shard->start->wall_ns - shard->start->mono_ns;
-	return next_event(shard, msg);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
-{
-	return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
-}
-
-static const char *difference(const Pv__RunStarted *a, const Pv__RunStarted *b)
-{
-	if (a->seed != b->seed)
-		return "their seeds differ (give each shard the same --seed)";
-	if (!same_text(a->provium_version, b->provium_version))
-		return "they ran under different versions of provium";
-	if (a->n_profiles != b->n_profiles)
-		return "their profiles differ";
-	for (size_t i = 0; i < a->n_profiles; i++) {
-		const Pv__Profile *x = a->profiles[i], *y = b->profiles[i];
-
-		if (!same_text(x->name, y->name) || !same_text(x->cmdline, y->cmdline) ||
-		    !same_text(x->machine, y->machine) || !same_text(x->qemu_version, y->qemu_version) ||
-		    x->memory_bytes != y->memory_bytes || x->cpus != y->cpus)
-			return "their profiles differ";
-		if (!same_bytes(&x->kernel_sha256, &y->kernel_sha256) ||
-		    !same_bytes(&x->initrd_sha256, &y->initrd_sha256))
-			return "the kernel or initrd of a profile is not the same";
-	}
-	return NULL;
-}
-
-static enum pv_err check_files(const struct shard *a, const struct shard *b, struct pv_errmsg *msg)
-{
-	for (size_t i = 0; i < a->summary.n_files; i++) {
-		for (size_t j = 0; j < b->summary.n_files; j++) {
-			if (same_text(a->summary.files[i].root_path, b->summary.files[j].root_path))
-				return pv_err_set(msg, PV_ERR_INVAL, "%s and %s cannot be merged: both hold %s",
-				                  a->label, b->label, a->summary.files[i].root_path);
-		}
-	}
-	return PV_OK;
-}
-
-static enum pv_err check_pair(const struct shard *a, const struct shard *b, struct pv_errmsg *msg)
-{
-	const char *why = difference(a->start->run_started, b->start->run_started);
-
-	if (why)
-		return pv_err_set(msg, PV_ERR_INVAL, "%s and %s cannot be merged: %s", a->label, b->label, why);
-	return check_files(a, b, msg);
-}
 
 /* ---- writing ---- */
 
@@ -191,7 +62,7 @@ static void copy_blob(void *arg, const Pv__Blob *blob)
 	free(data);
 }
 
-static uint64_t time_of(const struct merger *merger, const struct shard *shard)
+static uint64_t time_of(const struct merger *merger, const struct pv_merge_shard *shard)
 {
 	uint64_t wall_ns = shard->base_ns + shard->next->mono_ns;
 
@@ -199,7 +70,7 @@ static uint64_t time_of(const struct merger *merger, const struct shard *shard)
 }
 
 /* The next event of `shard`, rewritten; and goes on to the one after it. Ends of shards are left out. */
-static enum pv_err take(struct merger *merger, struct shard *shard, uint64_t mono_ns, struct pv_errmsg *msg)
+static enum pv_err take(struct merger *merger, struct pv_merge_shard *shard, uint64_t mono_ns, struct pv_errmsg *msg)
 {
 	Pv__Event *event = shard->next;
 	enum pv_err err = PV_OK;
@@ -221,7 +92,7 @@ static enum pv_err take(struct merger *merger, struct shard *shard, uint64_t mon
 	}
 	if (err)
 		return pv_err_wrap(msg, err, "%s, event %" PRIu64, shard->label, shard->next_seq);
-	return next_event(shard, msg);
+	return pv_merge_shard_next(shard, msg);
 }
 
 /* The merged run begins as its first shard did, under a name of its own. */
@@ -271,7 +142,7 @@ static enum pv_err write_discoveries(struct merger *merger, struct pv_errmsg *ms
 	enum pv_err err = PV_OK;
 
 	for (size_t i = 0; i < merger->n && !err; i++) {
-		struct shard *shard = &merger->shards[i];
+		struct pv_merge_shard *shard = &merger->shards[i];
 
 		while (!err && shard->next &&
 		       (shard->next->body_case == PV__EVENT__BODY_FILE_DISCOVERED ||
@@ -281,12 +152,12 @@ static enum pv_err write_discoveries(struct merger *merger, struct pv_errmsg *ms
 	return err;
 }
 
-static struct shard *earliest(const struct merger *merger)
+static struct pv_merge_shard *earliest(const struct merger *merger)
 {
-	struct shard *first = NULL;
+	struct pv_merge_shard *first = NULL;
 
 	for (size_t i = 0; i < merger->n; i++) {
-		struct shard *shard = &merger->shards[i];
+		struct pv_merge_shard *shard = &merger->shards[i];
 
 		if (shard->next && (!first || time_of(merger, shard) < time_of(merger, first)))
 			first = shard;
@@ -296,7 +167,7 @@ static struct shard *earliest(const struct merger *merger)
 
 static enum pv_err write_rest(struct merger *merger, struct pv_errmsg *msg)
 {
-	struct shard *shard;
+	struct pv_merge_shard *shard;
 	enum pv_err err = PV_OK;
 
 	while (!err && (shard = earliest(merger)))
@@ -384,11 +255,11 @@ static enum pv_err read_shards(struct merger *merger, struct pv_errmsg *msg)
 	enum pv_err err = PV_OK;
 
 	for (size_t i = 0; i < merger->n && !err; i++) {
-		err = read_shard(&merger->shards[i], msg);
+		err = pv_merge_shard_open(&merger->shards[i], msg);
 		if (err)
 			return pv_err_wrap(msg, err, "%s cannot be merged", merger->shards[i].label);
 		for (size_t j = 0; j < i && !err; j++)
-			err = check_pair(&merger->shards[j], &merger->shards[i], msg);
+			err = pv_merge_shards_check(&merger->shards[j], &merger->shards[i], msg);
 		if (i == 0 || merger->shards[i].base_ns < merger->start_wall_ns)
 			merger->start_wall_ns = merger->shards[i].base_ns;
 	}
@@ -420,26 +291,15 @@ static enum pv_err check_out(const char *out, struct pv_errmsg *msg)
 		err = pv_journal_open_read(out, &journal, msg);
 	if (err)
 		return err;
-	err = check_journal(journal, msg);
+	err = pv_merge_check_journal(journal, msg);
 	pv_journal_close(journal);
 	return err ? pv_err_wrap(msg, err, "what came out of merging does not verify") : PV_OK;
-}
-
-static void close_shard(struct shard *shard)
-{
-	pv__event__free_unpacked(shard->start, NULL);
-	pv__event__free_unpacked(shard->next, NULL);
-	if (shard->cursor)
-		pv_journal_cursor_close(shard->cursor);
-	pv_journal_close(shard->journal);
-	pv_summary_free(&shard->summary);
-	pv_id_map_free(&shard->ids);
 }
 
 enum pv_err pv_merge(const char *const *dirs, const char *const *labels, size_t n, const char *out,
                      struct pv_errmsg *msg)
 {
-	struct merger merger = { .shards = pv_xcalloc(n, sizeof(struct shard)), .n = n };
+	struct merger merger = { .shards = pv_xcalloc(n, sizeof(struct pv_merge_shard)), .n = n };
 	enum pv_err err;
 
 	for (size_t i = 0; i < n; i++) {
@@ -450,7 +310,7 @@ enum pv_err pv_merge(const char *const *dirs, const char *const *labels, size_t 
 	if (!err)
 		err = write_out(&merger, out, msg);
 	for (size_t i = 0; i < n; i++)
-		close_shard(&merger.shards[i]);
+		pv_merge_shard_close(&merger.shards[i]);
 	free(merger.shards);
 	return err ? err : check_out(out, msg);
 }

@@ -44,7 +44,8 @@ expect 2 "$provium" journal export one.bundle --bundle no/where
 [ -z "$(ls -A tmp)" ] || fail "left behind by an error: $(ls tmp)"
 mkfifo pipe
 for signal in TERM HUP KILL; do # a shell lets what it starts in the background ignore INT
-	sleep 60 <pipe & # a reader that does not read
+	# shellcheck disable=SC2217 # a reader that does not read
+	sleep 60 <pipe &
 	reader=$!
 	"$provium" journal show --json one.bundle >pipe 2>err &
 	pid=$!
