@@ -2,11 +2,16 @@
  *
  *   journal.c     create, open, close          append.c      append, commit, sync
  *   env.c         the LMDB environment         cursor.c      reading
- *   meta.c        the meta table               verify.c      the walk over the hash chain
- *   record.c      the bytes of a record        verify_dir.c  the same in a child process
+ *   meta.c        the meta table               verify.c      the walk over chain and tree
+ *   record.c      the bytes of a record        verify_dir.c  work on a journal in a child process
  *   lock.c        the run's lock               blob*.c       large payloads
  *   synced.c      the way back after the machine died
  *   sync_thread.c syncs beside the writer
+ *   merkle.c      the tree over the records    hasher.c      its growth beside the writer
+ *   checkpoint.c  when and how its root is kept
+ *   note.c        a root as text               sign.c        Ed25519
+ *   tables.c      rows of the tables beside the events
+ *   index.c       streams, calls               folds.c       snapshots of the state
  */
 #ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
 #define PV_JOURNAL_JOURNAL_INTERNAL_H
@@ -51,6 +56,8 @@ void pv_put_be64(uint8_t *at, uint64_t value);
 uint64_t pv_get_be64(const uint8_t *at);
 
 void pv_sha256(const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
+/* Of the byte `prefix` and `data` behind it. */
+void pv_sha256_prefixed(uint8_t prefix, const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
 
 /* Fills in the head of a record whose event is already in place, and moves `chain` from the previous record's hash to this
  * one's. `len` counts the whole record. */
