@@ -20,7 +20,10 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "journal/checkpoint.h"
 #include "journal/journal.h"
+#include "journal/merkle.h"
+#include "journal/tables.h"
 
 #define PV_JOURNAL_FORMAT 1 /* of the tables and of records; the meta table and every record name it */
 
@@ -72,6 +75,9 @@ const char *pv_record_fault(const uint8_t *record, size_t len);
 
 struct pv_memory_blob;
 struct pv_sync_thread;
+struct pv_hasher;
+struct pv_checkpoints;
+struct pv_index;
 
 struct pv_journal {
 	LIST_ENTRY(pv_journal) link; /* in the list of all that this process has open (env.c) */
@@ -89,6 +95,8 @@ struct pv_journal {
 	MDB_env *env;
 	MDB_dbi events;
 	MDB_dbi meta;
+	MDB_dbi tables[PV_TABLES]; /* those that has_table tells of */
+	bool has_table[PV_TABLES];
 	uint8_t genesis[PV_SHA256_BYTES]; /* hash of the meta record: what the first record carries as previous */
 
 	/* writer: the open transaction, NULL between a commit and the next append */
@@ -98,6 +106,9 @@ struct pv_journal {
 	uint64_t committed_seq;
 	uint64_t commits; /* successful ones; cursors in memory look at it */
 	uint8_t chain[PV_SHA256_BYTES];
+	struct pv_index *index;             /* NULL: no memory for it */
+	struct pv_checkpoints *checkpoints; /* NULL: none are made */
+	struct pv_hasher *hasher;           /* NULL until used */
 
 	/* writer: after the first failure, what every later append and commit returns */
 	enum pv_err failed;
@@ -175,6 +186,8 @@ enum pv_err pv_out_of_memory(struct pv_errmsg *msg, const char *doing);
 
 /* Makes the tables and the meta record, in a transaction of its own. Sets events, meta, genesis. */
 enum pv_err pv_journal_meta_create(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Makes the tables that an older provium did not. */
+enum pv_err pv_journal_tables_create(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Finds them: PV_ERR_FOREIGN, PV_ERR_VERSION, PV_ERR_CORRUPT. */
 enum pv_err pv_journal_meta_load(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 
@@ -192,6 +205,63 @@ enum pv_err pv_journal_poison(struct pv_journal *journal, int rc, const char *do
 /* Appends the bytes of a record that followed the present last one. PV_ERR_CORRUPT if it does not. */
 enum pv_err pv_journal_append_record(struct pv_journal *journal, const uint8_t *record, size_t len,
                                      struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Opens the transaction if there is none. A code of LMDB. */
+int pv_journal_begin(struct pv_journal *journal) PV_MUST_CHECK;
+/* Says once more why nothing can be written. */
+enum pv_err pv_journal_repeat_failure(const struct pv_journal *journal, struct pv_errmsg *msg);
+
+/* ---- tables.c: all give a code of LMDB; MDB_NOTFOUND if the table is not there, MDB_CORRUPTED for a bad checksum ---- */
+
+/* Finds the tables that there are; with `create`, all of them. */
+int pv_tables_open(struct pv_journal *journal, MDB_txn *txn, bool create) PV_MUST_CHECK;
+int pv_row_put(struct pv_journal *journal, MDB_txn *txn, enum pv_table table, MDB_val key, const void *data,
+               size_t len) PV_MUST_CHECK;
+/* *value: the content, without the checksum. */
+int pv_row_get(const struct pv_journal *journal, MDB_txn *txn, enum pv_table table, MDB_val key,
+               MDB_val *value) PV_MUST_CHECK;
+/* The row with the greatest key that is not above *key, which becomes its key. */
+int pv_row_last_up_to(const struct pv_journal *journal, MDB_txn *txn, enum pv_table table, MDB_val *key,
+                      MDB_val *value) PV_MUST_CHECK;
+/* Checks a row and takes the checksum off *value. */
+int pv_row_check(const MDB_val *key, MDB_val *value) PV_MUST_CHECK;
+
+/* ---- index.c ---- */
+
+int pv_index_start(struct pv_journal *journal) PV_MUST_CHECK;
+void pv_index_stop(struct pv_journal *journal);
+/* Event `seq` was appended with this entry. */
+void pv_index_add(struct pv_journal *journal, const struct pv_journal_index *entry, uint64_t seq);
+/* A window is full. */
+bool pv_index_is_due(const struct pv_journal *journal);
+/* Writes what was collected into the open transaction. */
+int pv_index_flush(struct pv_journal *journal) PV_MUST_CHECK;
+
+/* ---- checkpoint.c, hasher.c ---- */
+
+void pv_checkpoints_stop(struct pv_journal *journal);
+/* Puts the rows of a checkpoint whose tree is there into the open transaction. */
+int pv_checkpoints_before_commit(struct pv_journal *journal) PV_MUST_CHECK;
+/* Begins the next one. */
+void pv_checkpoints_after_commit(struct pv_journal *journal);
+
+/* Adds the committed records up to `to`. */
+int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to) PV_MUST_CHECK;
+
+/* The same beside the writer, one job at a time; `tree` must not be touched before its end was taken. */
+int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, uint64_t to) PV_MUST_CHECK;
+bool pv_hasher_is_busy(const struct pv_journal *journal);
+/* Takes the result of the job under way: *rc; false if it is not done. */
+bool pv_hasher_end(struct pv_journal *journal, bool wait, int *rc);
+void pv_hasher_stop(struct pv_journal *journal);
+
+/* ---- sign.c ---- */
+
+#define PV_NOTE_NAME "provium" /* of the key, in the signature line of a note */
+
+bool pv_sign(const struct pv_signer *signer, const void *data, size_t len, uint8_t id[4], uint8_t signature[64]);
+enum pv_err pv_verify(const struct pv_verifier *verifier, const void *data, size_t len, const uint8_t id[4],
+                      const uint8_t signature[64], struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- cursor.c ---- */
 
