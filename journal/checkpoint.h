@@ -64,6 +64,11 @@ enum pv_err pv_journal_checkpoints_start(struct pv_journal *journal, const char 
  * date as well. Without pv_journal_checkpoints_start() it does only that. Failure: as for append. */
 enum pv_err pv_journal_checkpoint(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* Does the journal begin with the very records that `note` tells of? PV_ERR_CORRUPT: fewer are there (cut off), or others
+ * (rewritten). */
+enum pv_err pv_journal_check_note(struct pv_journal *journal, const struct pv_note *note,
+                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* The note in DIR/checkpoint; PV_ERR_NOENT if there is none. */
 enum pv_err pv_journal_final_note(const char *dir, struct pv_note *out, struct pv_errmsg *msg) PV_MUST_CHECK;
 

@@ -11,6 +11,7 @@
  *   checkpoint.c  when and how its root is kept
  *   note.c        a root as text               sign.c        Ed25519
  *   tables.c      rows of the tables beside the events
+ *   pages.c       the pages of the file, without LMDB
  *   index.c       streams, calls               folds.c       snapshots of the state
  */
 #ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
@@ -301,9 +302,9 @@ void pv_journal_sync_stop(struct pv_journal *journal);
 
 /* ---- verify.c, verify_dir.c ---- */
 
-/* As pv_journal_verify(); *progress counts along, for a parent process that watches. */
-enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdict *verdict, volatile uint64_t *progress,
-                            struct pv_errmsg *msg) PV_MUST_CHECK;
+/* As pv_journal_verify(), for a parent process that watches. */
+enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdict *verdict,
+                            struct pv_journal_watch *watch, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- blob.c, blob_memory.c ---- */
 
