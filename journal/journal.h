@@ -142,6 +142,9 @@ struct pv_journal_watch {
 	volatile uint64_t progress; /* set by the work as it goes on: a child that stands still for a minute is ended */
 	const char *doing;          /* what it reads, for the message if it crashes: "event", "the table streams" */
 };
+/* pv_journal_verify() as part of it. */
+enum pv_err pv_journal_verify_watched(struct pv_journal *journal, struct pv_journal_verdict *verdict,
+                                      struct pv_journal_watch *watch, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* `shared` is what the caller gave, and is copied back to it when the child has ended, in whatever way. */
 typedef enum pv_err pv_journal_work(struct pv_journal *journal, void *shared, struct pv_journal_watch *watch,
                                     struct pv_errmsg *msg);

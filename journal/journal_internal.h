@@ -12,6 +12,7 @@
  *   note.c        a root as text               sign.c        Ed25519
  *   tables.c      rows of the tables beside the events
  *   pages.c       the pages of the file, without LMDB
+ *   redact.c      blobs removed on purpose
  *   index.c       streams, calls               folds.c       snapshots of the state
  */
 #ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
@@ -24,6 +25,7 @@
 #include "journal/checkpoint.h"
 #include "journal/journal.h"
 #include "journal/merkle.h"
+#include "journal/redact.h"
 #include "journal/tables.h"
 
 #define PV_JOURNAL_FORMAT 1 /* of the tables and of records; the meta table and every record name it */
@@ -299,12 +301,6 @@ void pv_journal_synced_move_pin(struct pv_journal *journal);
 
 /* Waits for a sync under way, whose result is lost, and ends the thread. */
 void pv_journal_sync_stop(struct pv_journal *journal);
-
-/* ---- verify.c, verify_dir.c ---- */
-
-/* As pv_journal_verify(), for a parent process that watches. */
-enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdict *verdict,
-                            struct pv_journal_watch *watch, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- blob.c, blob_memory.c ---- */
 

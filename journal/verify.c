@@ -200,8 +200,8 @@ static enum pv_err walk_all(struct walk *walk)
 	return err;
 }
 
-enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdict *verdict,
-                            struct pv_journal_watch *watch, struct pv_errmsg *msg)
+enum pv_err pv_journal_verify_watched(struct pv_journal *journal, struct pv_journal_verdict *verdict,
+                                      struct pv_journal_watch *watch, struct pv_errmsg *msg)
 {
 	struct walk walk = { .journal = journal, .verdict = verdict, .watch = watch, .msg = msg };
 	enum pv_err err;
@@ -218,7 +218,7 @@ enum pv_err pv_journal_verify(struct pv_journal *journal, struct pv_journal_verd
 {
 	struct pv_journal_watch watch = { .progress = 0 };
 
-	return pv_journal_walk(journal, verdict, &watch, msg);
+	return pv_journal_verify_watched(journal, verdict, &watch, msg);
 }
 
 /* ---- against a note ---- */

@@ -72,11 +72,16 @@ static enum pv_err judge(const char *dir, const struct report *report, bool ende
 			*msg = report->msg;
 		return report->err;
 	}
+	const char *how = ended ? "crashes" : "comes to no end";
+
+	if (strcmp(report->watch.doing, "event") != 0)
+		return pv_err_set(msg, PV_ERR_CORRUPT,
+		                  "the journal of %s is damaged: reading %s %s; restore it from a copy", dir,
+		                  report->watch.doing, how);
 	return pv_err_set(msg, PV_ERR_CORRUPT,
-	                  "the journal of %s is damaged: reading %s %s behind event %llu; "
+	                  "the journal of %s is damaged: reading it %s behind event %llu; "
 	                  "restore it from a copy, or read the events before",
-	                  dir, strcmp(report->watch.doing, "event") == 0 ? "it" : report->watch.doing,
-	                  ended ? "crashes" : "comes to no end", (unsigned long long)report->watch.progress);
+	                  dir, how, (unsigned long long)report->watch.progress);
 }
 
 static enum pv_err watch_child(const char *dir, pv_journal_work *work, struct report *report, struct pv_errmsg *msg)
@@ -137,7 +142,7 @@ enum pv_err pv_journal_in_child(const char *dir, pv_journal_work *work, void *sh
 static enum pv_err verify(struct pv_journal *journal, void *shared, struct pv_journal_watch *watch,
                           struct pv_errmsg *msg)
 {
-	return pv_journal_walk(journal, shared, watch, msg);
+	return pv_journal_verify_watched(journal, shared, watch, msg);
 }
 
 enum pv_err pv_journal_verify_dir(const char *dir, struct pv_journal_verdict *verdict, struct pv_errmsg *msg)

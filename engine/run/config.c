@@ -183,6 +183,7 @@ void pv_config_free(struct pv_config *config)
 	free(config->path);
 	free(config->cache_dir);
 	free(config->run_dir);
+	free(config->signing_key);
 	free(config->agent);
 	*config = (struct pv_config){ 0 };
 }

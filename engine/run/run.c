@@ -12,6 +12,7 @@
 #include "engine/run/host.h"
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
+#include "journal/checkpoint.h"
 #include "proto/mem.h"
 
 void pv_run_say(const char *fmt, ...)
@@ -111,12 +112,21 @@ static bool checks_pass(struct pv_run *run)
 	return run->options->no_preflight || pv_preflight(&preflight);
 }
 
+static enum pv_err load_signer(struct pv_run *run, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_signer_load(run->config.signing_key, &run->signer, msg);
+
+	return err ? pv_err_wrap(msg, err, "signing_key in %s", run->config.path) : PV_OK;
+}
+
 static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 {
 	enum pv_err err = pv_filters_check(&run->options->tests, msg);
 
 	if (!err)
 		err = pv_config_load(run->options->config, true, &run->config, msg);
+	if (!err && run->config.signing_key)
+		err = load_signer(run, msg);
 	if (!err)
 		err = choose_seed(run, msg);
 	if (!err)
@@ -179,7 +189,17 @@ static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
 		.durability = run->options->durability,
 	};
 
-	return pv_run_place_make(&request, &run->place, msg);
+	enum pv_err err = pv_run_place_make(&request, &run->place, msg);
+	if (err)
+		return err;
+	char *origin = pv_xasprintf("provium/%s", run->place.id);
+	err = pv_journal_checkpoints_start(run->place.journal, origin, run->signer, msg);
+	free(origin);
+	if (err) {
+		pv_run_place_clear(&run->place);
+		pv_run_place_free(&run->place);
+	}
+	return err;
 }
 
 /* ---- the end ---- */
@@ -211,7 +231,7 @@ static enum pv_exit finish(struct pv_run *run)
 		pv_run_say("%s", failure->text);
 		return PV_EXIT_TROUBLE;
 	}
-	if (pv_journal_commit(run->place.journal, &msg) != PV_OK ||
+	if (pv_journal_checkpoint(run->place.journal, &msg) != PV_OK ||
 	    pv_journal_sync(run->place.journal, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 		return PV_EXIT_TROUBLE;
@@ -283,6 +303,7 @@ enum pv_exit pv_run_execute(const struct pv_run_options *options)
 	pv_results_destroy(run.results);
 	free_scans(&run);
 	pv_found_free(&run.found);
+	pv_signer_free(run.signer);
 	pv_config_free(&run.config);
 	return code;
 }

@@ -23,6 +23,7 @@ struct pv_run {
 	struct pv_amount pool;
 	unsigned jobs;
 	struct pv_run_place place;
+	struct pv_signer *signer; /* of checkpoints; NULL: they are not signed */
 	uint64_t seed;
 
 	struct event_base *base;
