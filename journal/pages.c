@@ -4,7 +4,8 @@
  * itself; rot there can crash it, or lead it to pages of an older state that look well. What is checked: that the meta pages are
  * of two commits that follow each other; that each page of each tree is what it says, in order and inside the bounds that
  * its parent gives; that the numbers in the tables' heads are right; and that every page of the file is either in one tree or in
- * the list of free pages. A page of an older state is free, so a tree that leads there is found.
+ * the list of free pages. A page of an older state is free, so a tree that leads there is found; and a meta page of an older state
+ * that claims to be newer has not the list of pages that its commit freed.
  *
  * Of a page:        0 u64 number (of the first, if several are one: then 12 u32 how many)
  *                  10 u16 flags; 12 u16 end of the list of places; 14 u16 start of the nodes; 16 u16... places of the nodes
@@ -67,6 +68,8 @@ struct file {
 	uint8_t *used; /* a bit for each page that was seen */
 	uint8_t *list; /* of free pages, while one is read */
 	size_t list_size;
+	uint64_t txnid;      /* of the newest meta page */
+	uint64_t last_freed; /* number of the last commit in the list of free pages */
 	struct pv_errmsg *msg;
 	char table[NAME_MAX_LEN + 16]; /* being followed, for messages */
 };
@@ -357,6 +360,7 @@ static enum pv_err leaf_of_free(struct file *file, uint64_t page, const struct n
 
 	if (node->key.len != 8)
 		return bad(file, page, "a key has another size than the number of a commit");
+	file->last_freed = pv_get_le64(node->key.at);
 	if (!(node->flags & N_BIGDATA))
 		return mark_free(file, page, node->data, node->size);
 	if (node->size > file->list_size) {
@@ -416,6 +420,7 @@ static enum pv_err read_head(struct file *file, struct table *free_pages, struct
 	*free_pages = get_table(meta + META_FREE);
 	*tables = get_table(meta + META_MAIN);
 	file->n_pages = pv_get_le64(meta + META_LAST) + 1;
+	file->txnid = pv_get_le64(meta + META_TXNID);
 	if (pv_get_le32(meta + META_FREE) != file->page_size || (free_pages->flags & ~NO_SUBDIR) != INTEGER_KEYS ||
 	    pv_get_le32(meta + META_MAIN) != 0 || tables->flags != 0)
 		return bad_head(file, "it has flags that provium does not use");
@@ -440,6 +445,9 @@ static enum pv_err check_pages(struct file *file)
 		snprintf(file->table, sizeof(file->table), "the list of free pages");
 		err = follow_table(file, &free_pages, leaf_of_free);
 	}
+	/* Each commit but the first frees what it has replaced, under its own number. */
+	if (err == PV_OK && file->txnid > 1 && file->last_freed != file->txnid)
+		err = bad_head(file, "its number is not that of its state");
 	for (uint64_t i = 2; err == PV_OK && i < file->n_pages; i++)
 		if (!(file->used[i / 8] >> (i % 8) & 1))
 			err = bad(file, i, "it is in no table, and not free");

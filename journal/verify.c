@@ -200,6 +200,23 @@ static enum pv_err walk_all(struct walk *walk)
 	return err;
 }
 
+/* A journal has all tables, or, if it is an old one, none. */
+static enum pv_err check_tables(const struct pv_journal *journal, struct pv_errmsg *msg)
+{
+	int missing = -1, n = 0;
+
+	for (int i = 0; i < PV_TABLES; i++) {
+		n += journal->has_table[i];
+		if (!journal->has_table[i])
+			missing = i;
+	}
+	if (n == 0 || n == PV_TABLES)
+		return PV_OK;
+	return pv_err_set(msg, PV_ERR_CORRUPT,
+	                  "the table %s is missing in the journal of %s; the events are not touched by this",
+	                  pv_table_name((enum pv_table)missing), pv_journal_name(journal));
+}
+
 enum pv_err pv_journal_verify_watched(struct pv_journal *journal, struct pv_journal_verdict *verdict,
                                       struct pv_journal_watch *watch, struct pv_errmsg *msg)
 {
@@ -209,6 +226,8 @@ enum pv_err pv_journal_verify_watched(struct pv_journal *journal, struct pv_jour
 	memset(verdict, 0, sizeof(*verdict));
 	memcpy(verdict->head, journal->genesis, PV_SHA256_BYTES);
 	err = walk_all(&walk);
+	if (err == PV_OK)
+		err = check_tables(journal, msg);
 	pv_merkle_root(&walk.tree, verdict->root);
 	free(walk.points);
 	return err;

@@ -270,12 +270,9 @@ static void load_final(struct pv_auditor *auditor)
 		snprintf(auditor->final_fault, sizeof(auditor->final_fault), "%s", msg.text);
 }
 
-bool pv_audit_run(const struct pv_audit_request *request, struct pv_audit *out)
+static struct shared *begin(const struct pv_audit_request *request)
 {
 	struct shared *shared = PV_NEW(struct shared);
-	struct pv_errmsg msg = { .text = "" };
-	bool ok = true;
-	enum pv_err err;
 
 	shared->auditor.request = request;
 	shared->auditor.audit = &shared->audit;
@@ -283,22 +280,51 @@ bool pv_audit_run(const struct pv_audit_request *request, struct pv_audit *out)
 		say(&shared->auditor, (enum pv_audit_check)i, PV_AUDIT_NOT_LOOKED, 0,
 		    "not looked at: what comes before is damaged");
 	load_final(&shared->auditor);
-	check_pages(&shared->auditor);
 	shared->auditor.synced_seq = pv_journal_synced_seq(request->dir); /* before the journal: it may be live */
 	shared->audit.chain.bad_seq = 1;
-	err = pv_journal_in_child(request->dir, look, shared, sizeof(*shared), &msg);
-	shared->auditor.audit = &shared->audit;
-	if (err) {
-		enum pv_audit_check check = PV_AUDIT_CHAIN;
+	return shared;
+}
 
-		while (check + 1 < PV_AUDIT_CHECKS && shared->audit.lines[check].outcome == PV_AUDIT_PASSED)
-			check++;
-		say(&shared->auditor, check, PV_AUDIT_FAILED, check == PV_AUDIT_CHAIN ? shared->audit.chain.bad_seq : 0,
-		    "%s", msg.text);
-	}
+static bool end(struct shared *shared, struct pv_audit *out)
+{
+	bool ok = true;
+
 	*out = shared->audit;
 	free(shared);
 	for (int i = 0; i < PV_AUDIT_CHECKS; i++)
 		ok = ok && out->lines[i].outcome != PV_AUDIT_FAILED;
 	return ok;
+}
+
+bool pv_audit_look_at(struct pv_journal *journal, const struct pv_audit_request *request, struct pv_audit *out)
+{
+	struct shared *shared = begin(request);
+	struct pv_journal_watch watch = { .progress = 0 };
+	struct pv_errmsg msg = { .text = "" };
+
+	(void)!look(journal, shared, &watch, &msg);
+	return end(shared, out);
+}
+
+/* The child crashed, or the journal could not be opened: at the first check that it had not passed. */
+static void blame(struct shared *shared, const struct pv_errmsg *msg)
+{
+	enum pv_audit_check check = PV_AUDIT_CHAIN;
+
+	while (check + 1 < PV_AUDIT_CHECKS && shared->audit.lines[check].outcome != PV_AUDIT_NOT_LOOKED)
+		check++;
+	shared->auditor.audit = &shared->audit;
+	say(&shared->auditor, check, PV_AUDIT_FAILED, check == PV_AUDIT_CHAIN ? shared->audit.chain.bad_seq : 0, "%s",
+	    msg->text);
+}
+
+bool pv_audit_run(const struct pv_audit_request *request, struct pv_audit *out)
+{
+	struct shared *shared = begin(request);
+	struct pv_errmsg msg = { .text = "" };
+
+	check_pages(&shared->auditor);
+	if (pv_journal_in_child(request->dir, look, shared, sizeof(*shared), &msg) != PV_OK)
+		blame(shared, &msg);
+	return end(shared, out);
 }

@@ -42,6 +42,10 @@ struct pv_auditor {
 void pv_audit_say(struct pv_auditor *auditor, enum pv_audit_check check, enum pv_audit_outcome outcome, uint64_t seq,
                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
+/* pv_audit_run() in this process and without the pages: for one that may be crashed by a journal. What it allocates for the comparisons
+ * is not freed; the child ends with it. */
+bool pv_audit_look_at(struct pv_journal *journal, const struct pv_audit_request *request, struct pv_audit *out);
+
 /* How far the tables reach. Each of these leaves the line of its check as failed if it finds that they cannot be right. */
 void pv_audit_index_load(struct pv_auditor *auditor);
 void pv_audit_index_event(struct pv_auditor *auditor, uint64_t seq, const Pv__Event *event);
