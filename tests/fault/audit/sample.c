@@ -69,7 +69,7 @@ static void commands(struct writer *writer, uint32_t vm)
 	char text[2000];
 
 	memset(text, 'b', sizeof(text) - 1);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 16; i++) {
 		uint64_t call = ev_run(&writer->ev, vm, words[i % 5], "-r");
 
 		if (!go_on(writer))

@@ -66,6 +66,7 @@ struct reading {
 
 static uint8_t content[1 << 20];
 static size_t content_len;
+static size_t content_stored; /* without the lengths between */
 
 static void add(struct reading *reading, const void *data, size_t len)
 {
@@ -78,6 +79,7 @@ static void add(struct reading *reading, const void *data, size_t len)
 	if (reading->collects) {
 		memcpy(content + reading->at, &n, sizeof(n));
 		memcpy(content + reading->at + sizeof(n), data, len);
+		content_stored += len;
 	} else if (memcmp(content + reading->at, &n, sizeof(n)) != 0 ||
 	           memcmp(content + reading->at + sizeof(n), data, len) != 0) {
 		reading->differs = true;
@@ -119,7 +121,7 @@ static bool is_as_written(struct pv_journal *journal, bool collects)
 
 	add(&reading, journal->genesis, PV_SHA256_BYTES);
 	for (int i = 0; i < PV_TABLES && err == PV_OK && !reading.differs; i++) {
-		add(&reading, &journal->has_table[i], sizeof(bool));
+		reading.differs |= !journal->has_table[i];
 		err = pv_journal_rows(journal, (enum pv_table)i, add_row, &reading, NULL);
 	}
 	if (err == PV_OK && !reading.differs)
@@ -157,7 +159,7 @@ static enum kind judge(struct pv_journal *journal)
 
 static enum kind look(void)
 {
-	const struct pv_journal_options options = { .map_bytes = PV_JOURNAL_MAP_BYTES, .expendable = true };
+	const struct pv_journal_options options = { .map_bytes = 1 << 20, .expendable = true };
 	struct pv_journal *journal;
 	enum kind kind;
 
@@ -307,8 +309,7 @@ static void test_bits__each_is_harmless_or_reported(void **state)
 	(void)state;
 	run_all(8 * size, flip, flip_back);
 	report("bits flipped, one at a time,", 8 * size);
-	/* hundreds of kB of events, indexes and page heads cannot all be free */
-	assert_true(shared->counts[HARMLESS] < 8 * size * 9 / 10);
+	assert_true(8 * size - shared->counts[HARMLESS] > 8 * content_stored); /* no bit of what is stored is harmless */
 	assert_true(shared->counts[BY_EVENT] > 0 && shared->counts[BY_PAGES] > 0 && shared->counts[BY_TABLE] > 0);
 }
 
