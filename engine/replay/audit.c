@@ -323,6 +323,7 @@ bool pv_audit_run(const struct pv_audit_request *request, struct pv_audit *out)
 	struct shared *shared = begin(request);
 	struct pv_errmsg msg = { .text = "" };
 
+	shared->auditor.is_live = pv_journal_is_live(request->dir);
 	check_pages(&shared->auditor);
 	if (pv_journal_in_child(request->dir, look, shared, sizeof(*shared), &msg) != PV_OK)
 		blame(shared, &msg);

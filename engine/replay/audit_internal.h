@@ -19,6 +19,7 @@ struct pv_auditor {
 	struct pv_journal *journal;
 	struct pv_journal_watch *watch;
 	char origin[PV_ORIGIN_MAX + 1];
+	bool is_live; /* tables that change while they are compared are left alone */
 	uint64_t synced_seq;
 	bool has_final; /* the note in DIR/checkpoint; else what is wrong with it, if there is one */
 	struct pv_note final;

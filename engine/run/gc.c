@@ -54,6 +54,8 @@ static enum pv_err remove_named(const struct pv_gc_request *request, pv_gc_cb *r
 
 static bool is_old_enough(const struct pv_gc_request *request, const struct pv_run_probe *probe)
 {
+	if (request->older_than_ns == 0)
+		return true;
 	return request->now_wall_ns >= probe->started_wall_ns &&
 	       request->now_wall_ns - probe->started_wall_ns >= request->older_than_ns;
 }

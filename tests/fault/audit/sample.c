@@ -76,7 +76,7 @@ static void commands(struct writer *writer, uint32_t vm)
 			return;
 		text[sizeof(text) - 1] = '\0';
 		text[0] = (char)('0' + i);
-		if (i % 7 == 3)
+		if (i % 5 == 3)
 			put_blob_result(writer, call, text);
 		else
 			ev_ran(&writer->ev, call, (int)i % 3, "6.1.0-x\n", 4000000);

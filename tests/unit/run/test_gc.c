@@ -135,6 +135,18 @@ static void test_gc__name_that_is_not_there(void **state)
 	assert_string_equal(gone, "");
 }
 
+/* Seconds are coarse: a run may have begun later than "now". */
+static void test_gc__of_this_moment(void **state)
+{
+	(void)state;
+	make_run("store/a", 0, true);
+	make_run("store/b", 0, true);
+	struct pv_errmsg msg;
+	const struct pv_gc_request request = { .store = "store", .has_keep = true, .keep = 1, .now_wall_ns = NOW - 5 };
+	assert_int_equal(pv_gc(&request, note_gone, NULL, &msg), PV_OK);
+	assert_string_equal(gone, "a ");
+}
+
 static void test_gc__no_store(void **state)
 {
 	(void)state;
@@ -151,6 +163,7 @@ int main(void)
 		CASE(test_gc__both),
 		CASE(test_gc__named_and_no_others),
 		CASE(test_gc__name_that_is_not_there),
+		CASE(test_gc__of_this_moment),
 		CASE(test_gc__no_store),
 	};
 
