@@ -309,7 +309,8 @@ static void test_bits__each_is_harmless_or_reported(void **state)
 	(void)state;
 	run_all(8 * size, flip, flip_back);
 	report("bits flipped, one at a time,", 8 * size);
-	assert_true(8 * size - shared->counts[HARMLESS] > 8 * content_stored); /* no bit of what is stored is harmless */
+	assert_true(8 * size - shared->counts[HARMLESS] >
+	            8 * content_stored); /* no bit of what is stored is harmless */
 	assert_true(shared->counts[BY_EVENT] > 0 && shared->counts[BY_PAGES] > 0 && shared->counts[BY_TABLE] > 0);
 }
 
