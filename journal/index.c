@@ -287,7 +287,9 @@ static int sort_calls(struct pv_index *index)
 		low = row < low ? row : low;
 		high = row > high ? row : high;
 	}
-	if (index->n_calls == 0 || high - low > index->n_calls) {
+	if (index->n_calls == 0)
+		return 0;
+	if (high - low > index->n_calls) {
 		qsort(index->calls, index->n_calls, sizeof(*index->calls), compare_calls);
 		return 0;
 	}

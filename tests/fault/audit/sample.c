@@ -95,7 +95,7 @@ static void play(struct writer *writer)
 	ev_discovered(ev, 1, "net/a.test.lua", "net/a.test.lua");
 	ev_dispatched(ev, 1);
 	ev->file = 1;
-	root = ev_lab(ev, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0, NULL);
+	root = ev_lab(ev, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0, "provium");
 	ev->task = ev_task_started(ev, PV__TASK_KIND__TASK_KIND_CHUNK, 0);
 	vm = ev_vm(ev, root, "a", "default");
 	boot = ev_boot(ev, vm);
