@@ -166,6 +166,7 @@ static int write_file(const struct pv_journal *journal, const char *text)
 
 	if (fd < 0)
 		return errno;
+	errno = 0;
 	if (write(fd, text, len) != (ssize_t)len)
 		rc = errno != 0 ? errno : ENOSPC;
 	if (rc == 0 && journal->durability != PV_DURABILITY_NONE && fsync(fd) != 0)
