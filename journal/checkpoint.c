@@ -204,6 +204,9 @@ enum pv_err pv_journal_checkpoint(struct pv_journal *journal, struct pv_errmsg *
 
 	if (err == PV_OK)
 		err = put_last(journal, msg);
+	if (err ==
+	    PV_OK) /* a file that tells of more than is on the disk would accuse whoever goes on behind a power cut */
+		err = pv_journal_sync(journal, msg);
 	if (err != PV_OK || journal->checkpoints == NULL || journal->dir == NULL || journal->committed_seq == 0)
 		return err;
 	rc = write_note(journal->checkpoints, text) ? write_file(journal, text) : EIO;

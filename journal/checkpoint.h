@@ -60,7 +60,7 @@ enum pv_err pv_note_verify(const struct pv_note *note, const struct pv_verifier 
  * `origin` names the journal: "provium/<run id>"; `signer` is borrowed and may be NULL. */
 enum pv_err pv_journal_checkpoints_start(struct pv_journal *journal, const char *origin, const struct pv_signer *signer,
                                          struct pv_errmsg *msg) PV_MUST_CHECK;
-/* Commits, and makes a checkpoint of all there is: in the table, and as DIR/checkpoint. Brings the tables streams and calls up to
+/* Commits, makes a checkpoint of all there is in the table, syncs, and writes it as DIR/checkpoint. Brings the tables streams and calls up to
  * date as well. Without pv_journal_checkpoints_start() it does only that. Failure: as for append. */
 enum pv_err pv_journal_checkpoint(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 
