@@ -6,23 +6,29 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "journal/journal_internal.h"
+
+#define NICE 10 /* the thread: a checkpoint that comes later costs nothing, a writer that waits for a core does */
 
 struct pv_hasher {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake, done;
-	bool asked, quit; /* under the lock */
-	bool is_done;     /* under the lock; the writer's once it has seen it */
-	bool busy;        /* the writer's: begun, its end not yet taken */
+	bool asked, quit;  /* under the lock */
+	bool is_done;      /* under the lock; the writer's once it has seen it */
+	atomic_bool hurry; /* the result is of no use any more */
+	bool busy;         /* the writer's: begun, its end not yet taken */
 	struct pv_merkle *tree;
 	uint64_t to;
 	int rc;
 };
 
-int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to)
+static int grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to, const atomic_bool *hurry)
 {
 	uint8_t wanted[8];
 	MDB_val key = { .mv_size = sizeof(wanted), .mv_data = wanted }, value;
@@ -36,6 +42,10 @@ int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uin
 	if (rc == 0) {
 		pv_put_be64(wanted, tree->size + 1);
 		for (MDB_cursor_op op = MDB_SET_KEY; rc == 0 && tree->size < to; op = MDB_NEXT) {
+			if (atomic_load_explicit(hurry, memory_order_relaxed)) {
+				rc = ECANCELED;
+				break;
+			}
 			rc = mdb_cursor_get(cursor, &key, &value, op);
 			if (rc == 0)
 				pv_merkle_add(tree, value.mv_data, value.mv_size);
@@ -46,11 +56,19 @@ int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uin
 	return rc;
 }
 
+int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to)
+{
+	atomic_bool never = false;
+
+	return grow(journal, tree, to, &never);
+}
+
 static void *run(void *arg)
 {
 	struct pv_journal *journal = arg;
 	struct pv_hasher *hasher = journal->hasher;
 
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* Linux: of this thread alone */
 	pthread_mutex_lock(&hasher->lock);
 	for (;;) {
 		while (!hasher->asked && !hasher->quit)
@@ -59,7 +77,7 @@ static void *run(void *arg)
 			break;
 		hasher->asked = false;
 		pthread_mutex_unlock(&hasher->lock);
-		hasher->rc = pv_merkle_grow(journal, hasher->tree, hasher->to);
+		hasher->rc = grow(journal, hasher->tree, hasher->to, &hasher->hurry);
 		pthread_mutex_lock(&hasher->lock);
 		hasher->is_done = true;
 		pthread_cond_signal(&hasher->done);
@@ -138,11 +156,12 @@ void pv_hasher_stop(struct pv_journal *journal)
 
 	if (hasher == NULL)
 		return;
+	atomic_store(&hasher->hurry, true);
 	pthread_mutex_lock(&hasher->lock);
 	hasher->quit = true;
 	pthread_cond_signal(&hasher->wake);
 	pthread_mutex_unlock(&hasher->lock);
-	pthread_join(hasher->thread, NULL); /* a job under way is carried to its end */
+	pthread_join(hasher->thread, NULL);
 	pthread_cond_destroy(&hasher->wake);
 	pthread_cond_destroy(&hasher->done);
 	pthread_mutex_destroy(&hasher->lock);
