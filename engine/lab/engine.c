@@ -64,6 +64,8 @@ void pv_engine_destroy(struct pv_engine *engine)
 	pv_engine_drop_tracks(engine);
 	pv_retrace_destroy(engine);
 	pv_state_destroy(engine->state);
+	pv_subjects_free(&engine->subjects);
+	free(engine->streams);
 	explicit_bzero(engine->mac_key, sizeof(engine->mac_key));
 	free(engine);
 }

@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "engine/core/subjects.h"
 #include "engine/lab/admission.h"
 #include "engine/lab/engine.h"
 #include "engine/lab/host_run.h"
@@ -105,6 +106,9 @@ struct pv_engine {
 	uint64_t turn; /* number of the present turn */
 	bool awake;    /* this turn does not wait for the world */
 	bool dirty;    /* appended since the last commit */
+	struct pv_subjects subjects; /* of the event being recorded, as are the streams */
+	uint32_t *streams;
+	size_t streams_size;
 	bool has_failed;
 	struct pv_errmsg failure;
 };

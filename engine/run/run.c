@@ -13,6 +13,7 @@
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
 #include "engine/run/run_key.h"
+#include "journal/checkpoint.h"
 #include "proto/mem.h"
 
 void pv_run_say(const char *fmt, ...)
@@ -112,6 +113,13 @@ static bool checks_pass(struct pv_run *run)
 	return run->options->no_preflight || pv_preflight(&preflight);
 }
 
+static enum pv_err load_signer(struct pv_run *run, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_signer_load(run->config.signing_key, &run->signer, msg);
+
+	return err ? pv_err_wrap(msg, err, "signing_key in %s", run->config.path) : PV_OK;
+}
+
 static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 {
 	enum pv_err err = pv_filters_check(&run->options->tests, msg);
@@ -120,6 +128,8 @@ static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 		err = pv_reports_check(&run->reports, msg);
 	if (!err)
 		err = pv_config_load(run->options->config, true, &run->config, msg);
+	if (!err && run->config.signing_key)
+		err = load_signer(run, msg);
 	if (!err)
 		err = choose_seed(run, msg);
 	if (!err)
@@ -194,7 +204,17 @@ static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
 		.durability = run->options->durability,
 	};
 
-	return pv_run_place_make(&request, &run->place, msg);
+	enum pv_err err = pv_run_place_make(&request, &run->place, msg);
+	if (err)
+		return err;
+	char *origin = pv_xasprintf("provium/%s", run->place.id);
+	err = pv_journal_checkpoints_start(run->place.journal, origin, run->signer, msg);
+	free(origin);
+	if (err) {
+		pv_run_place_clear(&run->place);
+		pv_run_place_free(&run->place);
+	}
+	return err;
 }
 
 /* ---- the end ---- */
@@ -226,7 +246,7 @@ enum pv_exit pv_run_finish(struct pv_run *run)
 		pv_run_say("%s", failure->text);
 		return PV_EXIT_TROUBLE;
 	}
-	if (pv_journal_commit(run->place.journal, &msg) != PV_OK ||
+	if (pv_journal_checkpoint(run->place.journal, &msg) != PV_OK ||
 	    pv_journal_sync(run->place.journal, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 		return PV_EXIT_TROUBLE;
@@ -277,6 +297,7 @@ void pv_run_clear(struct pv_run *run)
 	pv_results_destroy(run->results);
 	free_scans(run);
 	pv_found_free(&run->found);
+	pv_signer_free(run->signer);
 	pv_config_free(&run->config);
 }
 

@@ -23,6 +23,7 @@ struct pv_run {
 	struct pv_amount pool;
 	unsigned jobs;
 	struct pv_run_place place;
+	struct pv_signer *signer; /* of checkpoints; NULL: they are not signed */
 	uint64_t seed;
 
 	const uint8_t *mac_key; /* of a resumed run; NULL: a new one */
