@@ -234,7 +234,7 @@ static void on_call_started(struct tracer *tracer, const Pv__Event *event)
 
 	if (!in_test && !find_span(tracer, SPAN_FILE, event->file))
 		return;
-	span = begin(tracer, SPAN_CALL, body->id, pv_xasprintf("%s %s", op, vm));
+	span = begin(tracer, SPAN_CALL, body->id, pv_xasprintf("%s%s%s", op, *vm ? " " : "", vm));
 	if (!span)
 		return;
 	span->file = event->file;

@@ -17,8 +17,8 @@ struct operation {
 	unsigned from;                     /* states in which it may begin */
 	Pv__VmState to;                    /* where it leads when it goes well; UNSPECIFIED: nowhere */
 	Pv__CallEnded__OutcomeCase result; /* when it goes well */
-	bool
-	    alongside; /* also while the VM is being booted, paused, ...: it does not need the guest, or cuts all else short */
+	bool alongside; /* also while the VM is booted, paused, ...: does not need the guest, or cuts all else short */
+	bool on_host;   /* a command of the host: no VM has a part in it */
 };
 
 #define OP(name)      PV__CALL_STARTED__OP_##name
@@ -27,28 +27,31 @@ struct operation {
 #define LEADS_NOWHERE PV__VM_STATE__VM_STATE_UNSPECIFIED
 
 static const struct operation operations[] = {
-	{ OP(BOOT), CREATED | DOWN, LEADS(BOOTED), GIVES(BOOT), false },
-	{ OP(SHUTDOWN), ANY, LEADS(SHUTDOWN), GIVES(DONE), true },
-	{ OP(PAUSE), BOOTED, LEADS(PAUSED), GIVES(DONE), false },
-	{ OP(RESUME), PAUSED, LEADS(BOOTED), GIVES(DONE), false },
-	{ OP(RESET), BOOTED, LEADS(BOOTED), GIVES(DONE), false },
-	{ OP(RUN), BOOTED, LEADS_NOWHERE, GIVES(RUN), false },
-	{ OP(READ_FILE), BOOTED, LEADS_NOWHERE, GIVES(DATA), false },
-	{ OP(WRITE_FILE), BOOTED, LEADS_NOWHERE, GIVES(DONE), false },
-	{ OP(SPAWN), BOOTED, LEADS_NOWHERE, GIVES(SPAWNED), false },
-	{ OP(WAIT), BOOTED, LEADS_NOWHERE, GIVES(RUN), false },
-	{ OP(PROCESS_STATUS), BOOTED, LEADS_NOWHERE, GIVES(PROCESS_STATUS), false },
-	{ OP(SIGNAL), BOOTED, LEADS_NOWHERE, GIVES(DONE), false },
-	{ OP(STDIN_WRITE), BOOTED, LEADS_NOWHERE, GIVES(COUNT), false },
-	{ OP(CLOSE_PROCESS), BOOTED, LEADS_NOWHERE, GIVES(DONE), false },
-	{ OP(OPEN_STREAM), BOOTED, LEADS_NOWHERE, GIVES(SPAWNED), false },
-	{ OP(READ_STREAM), BOOTED, LEADS_NOWHERE, GIVES(STREAM_DATA), false },
-	{ OP(CLOSE_STREAM), ANY, LEADS_NOWHERE, GIVES(DONE), true },
-	{ OP(SPAWN_WORKER), BOOTED, LEADS_NOWHERE, GIVES(SPAWNED), false },
-	{ OP(CLOSE_WORKER), BOOTED, LEADS_NOWHERE, GIVES(DONE), false },
-	{ OP(WORKER_RUN), BOOTED, LEADS_NOWHERE, GIVES(RUN), false },
-	{ OP(OPEN_CONSOLE), ANY, LEADS_NOWHERE, GIVES(SPAWNED), true },
-	{ OP(READ_CONSOLE), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true },
+	{ OP(BOOT), CREATED | DOWN, LEADS(BOOTED), GIVES(BOOT), false, false },
+	{ OP(SHUTDOWN), ANY, LEADS(SHUTDOWN), GIVES(DONE), true, false },
+	{ OP(PAUSE), BOOTED, LEADS(PAUSED), GIVES(DONE), false, false },
+	{ OP(RESUME), PAUSED, LEADS(BOOTED), GIVES(DONE), false, false },
+	{ OP(RESET), BOOTED, LEADS(BOOTED), GIVES(DONE), false, false },
+	{ OP(RUN), BOOTED, LEADS_NOWHERE, GIVES(RUN), false, false },
+	{ OP(READ_FILE), BOOTED, LEADS_NOWHERE, GIVES(DATA), false, false },
+	{ OP(WRITE_FILE), BOOTED, LEADS_NOWHERE, GIVES(DONE), false, false },
+	{ OP(SPAWN), BOOTED, LEADS_NOWHERE, GIVES(SPAWNED), false, false },
+	{ OP(WAIT), BOOTED, LEADS_NOWHERE, GIVES(RUN), false, false },
+	{ OP(PROCESS_STATUS), BOOTED, LEADS_NOWHERE, GIVES(PROCESS_STATUS), false, false },
+	{ OP(SIGNAL), BOOTED, LEADS_NOWHERE, GIVES(DONE), false, false },
+	{ OP(STDIN_WRITE), BOOTED, LEADS_NOWHERE, GIVES(COUNT), false, false },
+	{ OP(CLOSE_PROCESS), BOOTED, LEADS_NOWHERE, GIVES(DONE), false, false },
+	{ OP(OPEN_STREAM), BOOTED, LEADS_NOWHERE, GIVES(SPAWNED), false, false },
+	{ OP(READ_STREAM), BOOTED, LEADS_NOWHERE, GIVES(STREAM_DATA), false, false },
+	{ OP(CLOSE_STREAM), ANY, LEADS_NOWHERE, GIVES(DONE), true, false },
+	{ OP(SPAWN_WORKER), BOOTED, LEADS_NOWHERE, GIVES(SPAWNED), false, false },
+	{ OP(CLOSE_WORKER), BOOTED, LEADS_NOWHERE, GIVES(DONE), false, false },
+	{ OP(WORKER_RUN), BOOTED, LEADS_NOWHERE, GIVES(RUN), false, false },
+	{ OP(OPEN_CONSOLE), ANY, LEADS_NOWHERE, GIVES(SPAWNED), true, false },
+	{ OP(READ_CONSOLE), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, false },
+	{ OP(HOST_RUN), ANY, LEADS_NOWHERE, GIVES(RUN), true, true },
+	{ OP(HOST_READ), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
+	{ OP(HOST_WRITE), ANY, LEADS_NOWHERE, GIVES(COUNT), true, true },
 };
 
 static const struct operation *operation_of(Pv__CallStarted__OpCase op)
@@ -108,18 +111,51 @@ static void check_state(struct pv_invariants *inv, const struct inv_vm *vm, cons
 		              state_word(vm->state));
 }
 
-static void on_started(struct pv_invariants *inv, const Pv__Event *event)
+static void add_call(struct pv_invariants *inv, const Pv__CallStarted *body, uint32_t file, const struct inv_vm *vm)
 {
-	const Pv__CallStarted *body = event->call_started;
-	const struct operation *operation = operation_of(body->op_case);
-	struct inv_vm *vm = pv_inv_vm(inv, body->vm);
-	bool is_new = body->id > inv->last_call;
+	struct inv_call *call = PV_NEW(struct inv_call);
+
+	*call = (struct inv_call){ .id = body->id, .file = file, .op = body->op_case };
+	if (vm) {
+		call->vm = vm->id;
+		call->life = vm->life;
+	}
+	HASH_ADD(hh, inv->calls, id, sizeof(call->id), call);
+	pv_inv_file(inv, file)->n_calls++;
+}
+
+/* Reads and writes name the command by the call that began it. */
+static void check_command(struct pv_invariants *inv, const Pv__CallStarted *body, uint32_t file)
+{
+	uint64_t run = body->op_case == OP(HOST_READ) ? body->host_read->run : body->host_write->run;
 	struct inv_call *call;
 
-	pv_inv_new_id(inv, "call", body->id, &inv->last_call);
-	if (!vm || !operation) {
-		pv_inv_report(inv, PV_RULE_VM, "vm", body->vm,
-		              vm ? "call %llu does nothing that is known" : "call %llu is on a VM that is not there",
+	HASH_FIND(hh, inv->calls, &run, sizeof(run), call);
+	if (!call || call->op != OP(HOST_RUN) || call->file != file)
+		pv_inv_report(inv, PV_RULE_CALL, "call", body->id,
+		              "it works on the command of call %llu, which is not open", (unsigned long long)run);
+}
+
+static void on_host_started(struct pv_invariants *inv, const Pv__Event *event, bool is_new)
+{
+	const Pv__CallStarted *body = event->call_started;
+	const struct inv_file *file = pv_inv_running(inv, event, PV_RULE_CALL, "call", body->id);
+
+	if (!file || !is_new)
+		return;
+	if (body->op_case != OP(HOST_RUN))
+		check_command(inv, body, file->id);
+	add_call(inv, body, file->id, NULL);
+}
+
+static void on_guest_started(struct pv_invariants *inv, const Pv__Event *event, const struct operation *operation,
+                             bool is_new)
+{
+	const Pv__CallStarted *body = event->call_started;
+	struct inv_vm *vm = pv_inv_vm(inv, body->vm);
+
+	if (!vm) {
+		pv_inv_report(inv, PV_RULE_VM, "vm", body->vm, "call %llu is on a VM that is not there",
 		              (unsigned long long)body->id);
 		return;
 	}
@@ -129,15 +165,26 @@ static void on_started(struct pv_invariants *inv, const Pv__Event *event)
 	check_state(inv, vm, operation);
 	if (!is_new)
 		return;
-	call = PV_NEW(struct inv_call);
-	*call =
-	    (struct inv_call){ .id = body->id, .vm = vm->id, .file = vm->file, .life = vm->life, .op = body->op_case };
-	HASH_ADD(hh, inv->calls, id, sizeof(call->id), call);
-	pv_inv_file(inv, vm->file)->n_calls++;
+	add_call(inv, body, vm->file, vm);
 	before_change(inv, vm);
 	if (changes_state(operation))
-		vm->busy_with = call->id;
+		vm->busy_with = body->id;
 	after_change(inv, vm);
+}
+
+static void on_started(struct pv_invariants *inv, const Pv__Event *event)
+{
+	const Pv__CallStarted *body = event->call_started;
+	const struct operation *operation = operation_of(body->op_case);
+	bool is_new = body->id > inv->last_call;
+
+	pv_inv_new_id(inv, "call", body->id, &inv->last_call);
+	if (!operation)
+		pv_inv_report(inv, PV_RULE_OUTCOME, "call", body->id, "it does nothing that is known");
+	else if (operation->on_host)
+		on_host_started(inv, event, is_new);
+	else
+		on_guest_started(inv, event, operation, is_new);
 }
 
 /* ---- outcomes ---- */

@@ -56,7 +56,7 @@ static void rewrite_member(struct rewriter *rw, Pv__Member *member)
 	}
 }
 
-/* Processes, streams and workers are named by the call that opened them. */
+/* Processes, streams, workers and commands are named by the call that opened them. */
 static void rewrite_object(struct rewriter *rw, Pv__CallStarted *call)
 {
 	switch (call->op_case) {
@@ -95,6 +95,12 @@ static void rewrite_object(struct rewriter *rw, Pv__CallStarted *call)
 		break;
 	case PV__CALL_STARTED__OP_READ_CONSOLE:
 		KNOWN(CALL, call->read_console->stream);
+		break;
+	case PV__CALL_STARTED__OP_HOST_READ:
+		KNOWN(CALL, call->host_read->run);
+		break;
+	case PV__CALL_STARTED__OP_HOST_WRITE:
+		KNOWN(CALL, call->host_write->run);
 		break;
 	case PV__CALL_STARTED__OP__NOT_SET:
 		rw->ok = false;

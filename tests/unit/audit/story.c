@@ -52,6 +52,27 @@ static size_t call(struct teller *teller, uint32_t task, Pv__CallStarted__OpCase
 	return start;
 }
 
+/* A command of the host that is read from once. */
+static void host_command(struct teller *teller, uint32_t task)
+{
+	Pv__Event *run = ev_call_started(0, PV__CALL_STARTED__OP_HOST_RUN, task);
+	Pv__Event *read = ev_call_started(0, PV__CALL_STARTED__OP_HOST_READ, task);
+	uint32_t run_id, read_id;
+
+	run->call_started->host_run = PV_NEW(Pv__HostRunCall);
+	pv__host_run_call__init(run->call_started->host_run);
+	teller->story->host_run = tell_of(teller, 1, task, run);
+	run_id = id_at(teller, teller->story->host_run);
+	read->call_started->host_read = PV_NEW(Pv__HostReadCall);
+	pv__host_read_call__init(read->call_started->host_read);
+	read->call_started->host_read->has_run = 1;
+	read->call_started->host_read->run = run_id;
+	teller->story->host_read = tell_of(teller, 1, task, read);
+	read_id = id_at(teller, teller->story->host_read);
+	tell_of(teller, 1, task, ev_call_done(read_id, PV__CALL_STARTED__OP_READ_CONSOLE));
+	tell_of(teller, 1, task, ev_call_done(run_id, PV__CALL_STARTED__OP_RUN));
+}
+
 static void beginning(struct teller *teller)
 {
 	struct story *story = teller->story;
@@ -94,6 +115,7 @@ static void first_test(struct teller *teller)
 	story->arrived2 = tell_of(teller, 1, body, ev_barrier_arrived(scope, "gate", 2, body));
 	story->opened = tell(teller, ev_barrier_opened(scope, "gate"));
 	tell(teller, ev_task_ended(helper, PASSED));
+	host_command(teller, body);
 	story->pause = call(teller, body, PV__CALL_STARTED__OP_PAUSE, &story->paused);
 	call(teller, body, PV__CALL_STARTED__OP_RESUME, &end);
 	story->body1_ended = tell(teller, ev_task_ended(body, PASSED));

@@ -13,7 +13,8 @@ struct story {
 	/* Where things are in the list. */
 	size_t discovered2, dispatched, claim, released, root, vm, boot, booted, chunk_ended, test1, scope1, body1,
 	    helper;
-	size_t run, ran, logged, arrived1, arrived2, opened, withdrawn, pause, paused, body1_ended, test1_ended;
+	size_t run, ran, logged, arrived1, arrived2, opened, withdrawn, host_run, host_read, pause, paused, body1_ended,
+	    test1_ended;
 	size_t skipped, attempt1, attempt2, attempt2_ended, shutdown, shut, root_closed, completed, ended;
 };
 

@@ -318,6 +318,8 @@ static void insert_call(struct story *story, size_t at, size_t like)
 
 		if (event->body_case == PV__EVENT__BODY_CALL_STARTED)
 			event->call_started->id++;
+		if (i == story->host_read && event->call_started->host_read->run >= id)
+			event->call_started->host_read->run++;
 		if (event->body_case == PV__EVENT__BODY_CALL_ENDED && event->call_ended->id >= id)
 			event->call_ended->id++;
 	}
@@ -379,6 +381,18 @@ static void outcome_of_another_kind(struct story *story)
 static void intent_without_outcome(struct story *story)
 {
 	story_remove(story, story->ran);
+}
+
+static void read_of_a_guest_call(struct story *story)
+{
+	EVENT(host_read)->call_started->host_read->run = EVENT(run)->call_started->id;
+}
+
+static void host_command_without_file(struct story *story)
+{
+	EVENT(host_read)->has_file = 0;
+	EVENT(host_read)->has_task = 0;
+	/* its outcome comes to nothing then, which is the same rule */
 }
 
 static void opens_early(struct story *story)
@@ -481,6 +495,8 @@ static const struct {
 	{ "outcome before intent", outcome_first, "call-outcome " },
 	{ "outcome of another kind", outcome_of_another_kind, "outcome-kind " },
 	{ "intent without outcome", intent_without_outcome, "left-over " },
+	{ "read from what is no command", read_of_a_guest_call, "call-outcome " },
+	{ "command of no file", host_command_without_file, "call-outcome " },
 	{ "barrier opens early", opens_early, "barrier " },
 	{ "waits at two barriers", waits_twice, "barrier " },
 	{ "another count", other_count, "barrier " },
