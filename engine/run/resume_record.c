@@ -91,6 +91,7 @@ static void on_file_event(struct pv_resume_file *file, uint64_t seq, const Pv__E
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISPATCHED:
 		file->begins = seq;
+		replace(&file->dispatched, copy_event(event));
 		file->reserved = amount_of(event->file_dispatched->reservation);
 		break;
 	case PV__EVENT__BODY_FILE_COMPLETED:
@@ -176,6 +177,7 @@ void pv_resume_record_free(struct pv_resume_record *record)
 		free(record->files[i].shown_path);
 		free(record->files[i].real_path);
 		free(record->files[i].restart);
+		replace(&record->files[i].dispatched, NULL);
 	}
 	free(record->files);
 	HASH_ITER (hh, record->boots, boot, next) {

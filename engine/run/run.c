@@ -195,6 +195,18 @@ enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 	return install_driver(run, msg);
 }
 
+enum pv_err pv_run_start_checkpoints(struct pv_run *run, struct pv_errmsg *msg)
+{
+	enum pv_err err = run->signer || !run->config.signing_key ? PV_OK : load_signer(run, msg);
+
+	if (err)
+		return err;
+	char *origin = pv_xasprintf("provium/%s", run->place.id);
+	err = pv_journal_checkpoints_start(run->place.journal, origin, run->signer, msg);
+	free(origin);
+	return err;
+}
+
 static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
 {
 	struct pv_place_request request = {
@@ -207,9 +219,7 @@ static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
 	enum pv_err err = pv_run_place_make(&request, &run->place, msg);
 	if (err)
 		return err;
-	char *origin = pv_xasprintf("provium/%s", run->place.id);
-	err = pv_journal_checkpoints_start(run->place.journal, origin, run->signer, msg);
-	free(origin);
+	err = pv_run_start_checkpoints(run, msg);
 	if (err) {
 		pv_run_place_clear(&run->place);
 		pv_run_place_free(&run->place);
