@@ -146,4 +146,11 @@ enum pv_err pv_journal_blob_put(struct pv_journal *journal, const void *data, si
 enum pv_err pv_journal_blob_get(struct pv_journal *journal, const uint8_t sha256[PV_SHA256_BYTES], void **data,
                                 size_t *len, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* ---- copies ---- */
+
+/* Writes what is committed now as a journal file of its own, `path`, which must not exist: records, chain and everything else in it are the
+ * same, pages that nothing uses are left out, and equal journals give equal files. Works while another process appends. Blobs are not
+ * copied. After a failure there is no file. */
+enum pv_err pv_journal_copy(struct pv_journal *journal, const char *path, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 #endif

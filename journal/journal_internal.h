@@ -6,7 +6,7 @@
  *   record.c      the bytes of a record        verify_dir.c  the same in a child process
  *   lock.c        the run's lock               blob*.c       large payloads
  *   synced.c      the way back after the machine died
- *   sync_thread.c syncs beside the writer
+ *   sync_thread.c syncs beside the writer      copy.c        a file of what is committed
  */
 #ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
 #define PV_JOURNAL_JOURNAL_INTERNAL_H

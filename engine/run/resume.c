@@ -403,6 +403,9 @@ static void attach(struct resume *resume)
 			const struct pv_resume_boot *boot = pv_resume_boot_of(&resume->record, id);
 
 			PV_ASSERT(pv_state_vm(pv_engine_state(engine), id, &vm));
+			/* One that was being ended may have ended: the shutdown, started again, finds that out. */
+			if (vm.in_flight == PV_VM_OP_SHUTDOWN && boot && !is_alive(resume, boot))
+				continue;
 			if (is_up(&vm) && boot && boot->outcome)
 				pv_engine_attach(engine, id, boot->intent->call_started->boot,
 				                 boot->outcome->call_ended->boot);

@@ -10,6 +10,8 @@
 #include "engine/run/dirs.h"
 #include "engine/run/store.h"
 #include "proto/mem.h"
+#include "tools/provium/journal_export.h"
+#include "tools/provium/journal_merge.h"
 #include "tools/provium/verb.h"
 
 #define FOLLOW_MS 100 /* between looks at a live journal, which another process writes */
@@ -17,11 +19,18 @@
 struct flags {
 	const char *config;
 	bool follow, json;
+	struct pv_export_flags export;
 };
 
 static const struct pv_option options[] = {
 	{ "follow", 'f', PV_OPTION_FLAG, offsetof(struct flags, follow), .help = "show: go on while the run is live" },
 	{ "json", 0, PV_OPTION_FLAG, offsetof(struct flags, json), .help = "show: one JSON object a line" },
+	{ "format", 0, PV_OPTION_CHOICE, offsetof(struct flags, export.format),
+	  .argument = "jsonl|cloudevents|otlp-json", .choices = pv_export_formats, .help = "export: in which form" },
+	{ "output", 'o', PV_OPTION_TEXT, offsetof(struct flags, export.output), .argument = "PATH",
+	  .help = "export: into this file (default: stdout); merge: the run directory to make" },
+	{ "bundle", 0, PV_OPTION_TEXT, offsetof(struct flags, export.bundle), .argument = "PATH",
+	  .help = "export: the whole run as one file, which every verb takes as RUN" },
 	{ "config", 0, PV_OPTION_TEXT, offsetof(struct flags, config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
 	{ .name = NULL },
@@ -179,23 +188,29 @@ static enum pv_exit show(const struct flags *flags, const char *run)
 
 static enum pv_exit choose(const struct flags *flags, const struct pv_option_texts *rest)
 {
-	static const char *const later[] = { "export", "merge", "redact", "gc", NULL };
+	static const char *const later[] = { "redact", "gc", NULL };
 	const char *what = rest->n ? rest->items[0] : "";
 
 	if (strcmp(what, "ls") == 0 && rest->n == 1)
 		return list(flags);
 	if (strcmp(what, "show") == 0 && rest->n == 2)
 		return show(flags, rest->items[1]);
+	if (strcmp(what, "export") == 0 && rest->n == 2)
+		return pv_journal_export(flags->config, &flags->export, rest->items[1]);
+	if (strcmp(what, "merge") == 0 && rest->n >= 2)
+		return pv_journal_merge(flags->config, flags->export.output, rest->items + 1, rest->n - 1);
 	for (size_t i = 0; later[i]; i++) {
 		if (strcmp(what, later[i]) == 0)
 			return pv_verb_usage(&pv_verb_journal, "this version has no `journal %s` yet", what);
 	}
-	return pv_verb_usage(&pv_verb_journal, "`journal ls` or `journal show RUN`?");
+	return pv_verb_usage(
+	    &pv_verb_journal,
+	    "`journal ls`, `journal show RUN`, `journal export RUN` or `journal merge -o PATH RUN...`?");
 }
 
 static enum pv_exit run(char *const *argv)
 {
-	struct flags flags = { .config = NULL };
+	struct flags flags = { .export.format = -1 };
 	struct pv_option_texts rest = { .items = NULL };
 	bool ok = pv_verb_parse(&pv_verb_journal, argv, &flags, &rest);
 	enum pv_exit code = ok ? choose(&flags, &rest) : PV_EXIT_TROUBLE;
@@ -206,8 +221,9 @@ static enum pv_exit run(char *const *argv)
 
 const struct pv_verb pv_verb_journal = {
 	.name = "journal",
-	.synopsis = "journal ls | journal show RUN [-f] [--json]",
-	.summary = "the recorded runs, or the events of one",
+	.synopsis =
+	    "journal ls | journal show RUN [-f] [--json] | journal export RUN --format FORMAT [-o PATH] | journal export RUN --bundle PATH | journal merge -o PATH RUN...",
+	.summary = "the recorded runs, the events of one, or one for other programs",
 	.options = options,
 	.run = run,
 };

@@ -4,6 +4,7 @@
 #include "engine/run/resume.h"
 #include "tools/provium/recorded_flags.h"
 #include "tools/provium/verb.h"
+#include "tools/provium/verb_bundle.h"
 
 struct flags {
 	const char *config;
@@ -62,6 +63,10 @@ static enum pv_exit find_and_resume(const struct flags *flags, const char *run)
 	struct pv_journal *journal;
 	char *dir;
 
+	if (pv_verb_is_bundle(run)) {
+		pv_run_say("%s is a bundle, a copy: resume the run where it lies", run);
+		return code;
+	}
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return code;
 	bool ok = pv_recorded_flags_load(journal, &recorded);

@@ -38,7 +38,7 @@ enum pv_exit pv_verb_usage(const struct pv_verb *verb, const char *fmt, ...) __a
 /* Opens the journal that RUN means, for reading; `config` is the --config of the verb. On trouble, told on stderr, false. The caller
  * closes the journal and frees *dir. */
 bool pv_verb_open_run(const char *config, const char *run, struct pv_journal **journal, char **dir);
-/* The run directory that RUN means. */
+/* The run directory that RUN means; for a bundle, one it was unpacked into until the program ends. */
 bool pv_verb_find_run(const char *config, const char *run, char **dir);
 
 #endif

@@ -12,7 +12,7 @@ test("middle", function(t)
   a:run("while ! [ -e /go ]; do sleep 0.05; done", { timeout = 1 })
   t:assert_eq(a:read_file("/log"), "first\nmiddle\n")
 end)
-test("last", function(t) a:run("echo last >> /log"):assert_ok() end)
+test("last", function(t) t:assert(true) end)
 EOF
 printf 'test("alone", function(t) t:assert(true) end)\n' >b.test.lua
 
