@@ -441,9 +441,3 @@ void pv_process_describe_status(int status, char out[64])
 	else
 		snprintf(out, 64, "ended with wait status 0x%x", (unsigned)status);
 }
-
-void pv_process_kill(int pidfd)
-{
-	if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
-		(void)await_end(pidfd, now_ms() + REAP_MS);
-}

@@ -39,8 +39,6 @@ enum pv_err pv_process_start_with(struct event_base *base, const char *const *ar
 
 /* A pidfd of the process `pid` if that is the one that began at `start_ticks`, close-on-exec; else -1 with errno (ESRCH). */
 int pv_process_open(pid_t pid, uint64_t start_ticks);
-/* Ends the process (SIGKILL) and waits until it is gone, at most 10 s. The pidfd stays the caller's. */
-void pv_process_kill(int pidfd);
 
 /* `status` of a process that is no child: nobody tells it. */
 #define PV_PROCESS_STATUS_UNKNOWN (-1)

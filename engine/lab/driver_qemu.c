@@ -352,6 +352,25 @@ enum pv_err pv_driver_qemu_take_over(struct pv_engine *engine, struct pv_errmsg 
 	return qemu_adopt_keeper(engine->driver_self, msg);
 }
 
+void pv_driver_qemu_end(struct pv_engine *engine, uint32_t vm, pid_t pid, uint64_t start_ticks)
+{
+	struct qemu_driver *driver = engine->driver_self;
+	char *dir = pv_xasprintf("%s/v%u", driver->socket_dir, vm);
+	uint64_t known_ticks;
+	pid_t known;
+
+	PV_ASSERT(engine->driver == &qemu_ops);
+	if (driver->keeper != NULL && pv_keeper_knows(driver->keeper, vm, &known, &known_ticks)) {
+		pv_keeper_forget(driver->keeper, vm);
+		if (pid == 0) {
+			pid = known;
+			start_ticks = known_ticks;
+		}
+	}
+	pv_machine_end_leftover(dir, pid, start_ticks);
+	free(dir);
+}
+
 void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qemu_config *config)
 {
 	struct qemu_driver *driver = PV_NEW(struct qemu_driver);

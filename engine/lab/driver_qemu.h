@@ -2,6 +2,8 @@
 #ifndef PV_LAB_DRIVER_QEMU_H
 #define PV_LAB_DRIVER_QEMU_H
 
+#include <sys/types.h>
+
 #include "engine/lab/engine.h"
 #include "proto/err.h"
 
@@ -22,5 +24,9 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 /* After the install, before any attach: makes the keeper of the dead runner watch this process. PV_OK also if there is none any more;
  * another one is started then for what is attached. PV_ERR_BUSY: the run has a runner, or its VMs are being ended. */
 enum pv_err pv_driver_qemu_take_over(struct pv_engine *engine, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* A VM of the dead runner that is not taken over: ends what may be there of it, its process (0: not known) and its sockets. Blocks, at
+ * most some seconds. */
+void pv_driver_qemu_end(struct pv_engine *engine, uint32_t vm, pid_t pid, uint64_t start_ticks);
 
 #endif

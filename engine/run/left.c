@@ -245,7 +245,7 @@ enum pv_err pv_left_stop(const struct pv_left *left, size_t index, struct pv_err
 	for (size_t i = 0; i < left->n_vms; i++)
 		if (index == SIZE_MAX || index == i)
 			ids[n++] = left->vms[i].id;
-	err = n > 0 ? pv_left_record(left->dir, ids, n, "ended by provium stop", msg) : PV_OK;
+	err = n > 0 ? pv_left_record(left->dir, ids, n, PV_LEFT_STOPPED, msg) : PV_OK;
 	free(ids);
 	/* Whoever has the journal now sees that the VMs are gone. */
 	return err == PV_ERR_BUSY ? PV_OK : err;

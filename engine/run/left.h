@@ -9,6 +9,9 @@
 
 #include "proto/err.h"
 
+/* The reason that the journal gets for a VM that was ended by hand. */
+#define PV_LEFT_STOPPED "ended by provium stop"
+
 struct pv_left_vm {
 	uint32_t id; /* in the run */
 	char *name;

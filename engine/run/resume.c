@@ -16,7 +16,6 @@
 #include "engine/run/run_internal.h"
 #include "engine/run/run_key.h"
 #include "proto/mem.h"
-#include "vmctl/keeper.h"
 #include "vmctl/process.h"
 
 struct resume {
@@ -145,6 +144,8 @@ static void choose_restarts(struct resume *resume)
 			file->restart = pv_xstrdup("the run was interrupted while it was in flight");
 		else if (!file->completed && resume->options->force_restart)
 			file->restart = pv_xstrdup("resumed with --force-restart");
+		else if (!file->completed && file->stopped)
+			file->restart = pv_xstrdup("its VMs were ended by `provium stop`");
 		else if (!file->completed)
 			file->restart = lost_vm(resume, (uint32_t)(i + 1));
 	}
@@ -350,15 +351,15 @@ static void end_vms(struct resume *resume, uint32_t file)
 
 	for (uint32_t id = 0; (id = pv_state_next_vm(resume->record.end, file, id)) != 0;) {
 		const struct pv_resume_boot *boot = pv_resume_boot_of(&resume->record, id);
+		const Pv__BootResult *result = NULL;
 
-		if (!pv_state_vm(resume->record.end, id, &vm) || !boot || !is_alive(resume, boot))
+		PV_ASSERT(pv_state_vm(resume->record.end, id, &vm));
+		if (!boot || (!is_up(&vm) && vm.in_flight == PV_VM_OP_NONE))
 			continue;
-		int fd = pv_process_open((pid_t)boot->outcome->call_ended->boot->qemu_pid,
-		                         boot->outcome->call_ended->boot->qemu_start_ticks);
-		if (fd >= 0) {
-			pv_process_kill(fd);
-			close(fd);
-		}
+		if (is_alive(resume, boot))
+			result = boot->outcome->call_ended->boot;
+		pv_driver_qemu_end(resume->run.engine, id, result ? (pid_t)result->qemu_pid : 0,
+		                   result ? result->qemu_start_ticks : 0);
 	}
 }
 

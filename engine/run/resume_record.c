@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/replay/fold.h"
+#include "engine/run/left.h"
 #include "proto/mem.h"
 
 static Pv__Event *copy_event(const Pv__Event *event)
@@ -86,8 +87,16 @@ static void on_discovered(struct pv_resume_record *record, const Pv__FileDiscove
 		memcpy(file->sha256, found->sha256.data, sizeof(file->sha256));
 }
 
+/* `provium stop` leaves this as the last word on the file: a runner that was there would have gone on behind it. */
+static bool is_stop(const Pv__Event *event)
+{
+	return event->body_case == PV__EVENT__BODY_VM_CHANGED && event->vm_changed->reason &&
+	       strcmp(event->vm_changed->reason, PV_LEFT_STOPPED) == 0;
+}
+
 static void on_file_event(struct pv_resume_file *file, uint64_t seq, const Pv__Event *event)
 {
+	file->stopped = is_stop(event);
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISPATCHED:
 		file->begins = seq;

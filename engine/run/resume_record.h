@@ -26,6 +26,7 @@ struct pv_resume_file {
 	uint64_t begins;           /* number of its last FileDispatched; 0: not begun */
 	bool completed;
 	bool interrupted;         /* by a signal */
+	bool stopped;             /* its VMs were ended while no runner was there */
 	unsigned crashes_of_test; /* how often the run was resumed since the running test began */
 	char *restart;            /* why it begins anew; NULL: it goes on */
 };

@@ -91,6 +91,6 @@ until "$provium" journal show live 2>/dev/null | grep -qF "log: waits"; do
 	sleep 0.05
 done
 expect 2 "$provium" resume live
-says err "pid $pid"
+says err "in use by process $pid"
 wait $pid || fail "the run failed"
 passed
