@@ -58,9 +58,9 @@ struct pv_engine {
 	struct pv_admission admission;
 	struct pv_admit_list admits;
 	uint64_t admit_counter;
-	uint64_t turn; /* number of the present turn */
-	bool awake;    /* this turn does not wait for the world */
-	bool dirty;    /* appended since the last commit */
+	uint64_t turn;               /* number of the present turn */
+	bool awake;                  /* this turn does not wait for the world */
+	bool dirty;                  /* appended since the last commit */
 	struct pv_subjects subjects; /* of the event being recorded, as are the streams */
 	uint32_t *streams;
 	size_t streams_size;
