@@ -13,7 +13,8 @@
 
 #include "journal/journal_internal.h"
 
-#define NICE 10 /* the thread: a checkpoint that comes later costs nothing, a writer that waits for a core does */
+#define AT_ONCE 128 /* records, of one state of the journal */
+#define NICE    10  /* the thread: a checkpoint that comes later costs nothing, a writer that waits for a core does */
 
 struct pv_hasher {
 	pthread_t thread;
@@ -28,29 +29,41 @@ struct pv_hasher {
 	int rc;
 };
 
-static int grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to, const atomic_bool *hurry)
+static int add_some(const struct pv_journal *journal, MDB_txn *txn, struct pv_merkle *tree, uint64_t to)
 {
 	uint8_t wanted[8];
 	MDB_val key = { .mv_size = sizeof(wanted), .mv_data = wanted }, value;
 	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn, journal->events, &cursor);
+
+	if (rc != 0)
+		return rc;
+	pv_put_be64(wanted, tree->size + 1);
+	for (MDB_cursor_op op = MDB_SET_KEY; rc == 0 && tree->size < to; op = MDB_NEXT) {
+		rc = mdb_cursor_get(cursor, &key, &value, op);
+		if (rc == 0)
+			pv_merkle_add(tree, value.mv_data, value.mv_size);
+	}
+	mdb_cursor_close(cursor);
+	return rc;
+}
+
+/* Records are never changed, so any later state of the journal will do for the next ones; while one is held, LMDB cannot use the pages
+ * again that commits have freed since, and the file grows. */
+static int grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to, const atomic_bool *hurry)
+{
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(journal->env, NULL, MDB_RDONLY, &txn);
 
 	if (rc != 0)
 		return rc;
-	rc = mdb_cursor_open(txn, journal->events, &cursor);
-	if (rc == 0) {
-		pv_put_be64(wanted, tree->size + 1);
-		for (MDB_cursor_op op = MDB_SET_KEY; rc == 0 && tree->size < to; op = MDB_NEXT) {
-			if (atomic_load_explicit(hurry, memory_order_relaxed)) {
-				rc = ECANCELED;
-				break;
-			}
-			rc = mdb_cursor_get(cursor, &key, &value, op);
-			if (rc == 0)
-				pv_merkle_add(tree, value.mv_data, value.mv_size);
-		}
-		mdb_cursor_close(cursor);
+	while (rc == 0 && tree->size < to) {
+		rc = add_some(journal, txn, tree, to - tree->size > AT_ONCE ? tree->size + AT_ONCE : to);
+		if (rc == 0 && atomic_load_explicit(hurry, memory_order_relaxed))
+			rc = ECANCELED;
+		mdb_txn_reset(txn);
+		if (rc == 0)
+			rc = mdb_txn_renew(txn);
 	}
 	mdb_txn_abort(txn);
 	return rc;

@@ -117,12 +117,13 @@ static void test_load__every_key(void **state)
 	const struct pv_profile *profile;
 
 	(void)state;
-	put("sub/my.toml", "[provium]\nroots = [\"tests\", \"./more//\", \"/abs\"]\ncache_dir = \"cache\"\n"
-	                   "cache_max_size = \"3M\"\ncache_identity = \"content\"\nrun_dir = \"/runs\"\nsigning_key = \"keys/run.pem\"\n"
-	                   "[profiles.z]\nkernel = \"/k\"\ninitrd = \"i\"\ncmdline = \"c\"\nguest_os = \"linux\"\n"
-	                   "inject_agent = false\nagent_overlay_path = \"o\"\nmodules = \"m\"\nmemory = 134217728\n"
-	                   "cpus = 4\nmachine = \"q35\"\naccel = \"tcg\"\nqemu = \"bin/qemu\"\nnet = \"none\"\n"
-	                   "[profiles.\"a b\"]\nkernel = \"k\"\ninitrd = \"i\"\ncmdline = \"c\"\nmemory = \"64M\"\n");
+	put("sub/my.toml",
+	    "[provium]\nroots = [\"tests\", \"./more//\", \"/abs\"]\ncache_dir = \"cache\"\n"
+	    "cache_max_size = \"3M\"\ncache_identity = \"content\"\nrun_dir = \"/runs\"\nsigning_key = \"keys/run.pem\"\n"
+	    "[profiles.z]\nkernel = \"/k\"\ninitrd = \"i\"\ncmdline = \"c\"\nguest_os = \"linux\"\n"
+	    "inject_agent = false\nagent_overlay_path = \"o\"\nmodules = \"m\"\nmemory = 134217728\n"
+	    "cpus = 4\nmachine = \"q35\"\naccel = \"tcg\"\nqemu = \"bin/qemu\"\nnet = \"none\"\n"
+	    "[profiles.\"a b\"]\nkernel = \"k\"\ninitrd = \"i\"\ncmdline = \"c\"\nmemory = \"64M\"\n");
 	config = load("sub/my.toml");
 	assert_string_equal(config.path, at_home("sub/my.toml"));
 	assert_int_equal(config.n_roots, 3);
