@@ -360,7 +360,12 @@ static void write_done(void *arg, enum pv_err err, const Pva__ToHost *response, 
 {
 	struct pv_guest_op *op = arg;
 
-	pv_guest_piece_over(op, &op->main_id, err);
+	if (op->main_id == op->exec_id) {
+		op->main_id = 0;
+		op->exec_answered = err == PV_OK || err == PV_ERR_GUEST;
+	} else {
+		pv_guest_piece_over(op, &op->main_id, err);
+	}
 	if (err != PV_OK)
 		pv_guest_finish(op, err, sys_errno, msg);
 	else if (response->body_case != PVA__TO_HOST__BODY_DONE)
@@ -387,17 +392,21 @@ static void write_next(struct pv_guest_op *op)
 	write.truncate = op->input_pos == 0;
 	write.has_perm = 1;
 	write.perm = op->perm;
+	write.has_first = op->input_pos > 0;
+	write.first = op->exec_id;
+	op->main_id = op->input_pos > 0 ? pv_agent_reserve_id(op->agent) : op->exec_id;
 	op->input_pos += len;
 	message.body_case = PVA__TO_GUEST__BODY_WRITE_FILE;
 	message.write_file = &write;
-	op->main_id = pv_agent_request(op->agent, &message, write_done, op);
+	pv_agent_request_as(op->agent, op->main_id, &message, write_done, op);
 }
 
-struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, struct pv_bytes path, struct pv_bytes content,
-                                        uint32_t perm, pv_guest_op_cb *cb, void *arg)
+struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, uint64_t id, struct pv_bytes path,
+                                        struct pv_bytes content, uint32_t perm, pv_guest_op_cb *cb, void *arg)
 {
 	struct pv_guest_op *op = pv_guest_op_new(agent, cb, arg);
 
+	op->exec_id = id != 0 ? id : pv_agent_reserve_id(agent);
 	pv_buf_add(&op->path, path.data, path.len);
 	pv_buf_add(&op->input, content.data, content.len);
 	op->perm = perm;

@@ -64,8 +64,10 @@ typedef void pv_guest_op_cb(void *arg, struct pv_guest_op *op, enum pv_err err, 
  * and fails with PV_ERR_GUEST, EFBIG and a message that says so; so does a file above PV_GUEST_FILE_MAX. */
 struct pv_guest_op *pv_guest_run(struct pv_agent *agent, const struct pv_guest_run *run, pv_guest_op_cb *cb, void *arg);
 struct pv_guest_op *pv_guest_read_file(struct pv_agent *agent, struct pv_bytes path, pv_guest_op_cb *cb, void *arg);
-struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, struct pv_bytes path, struct pv_bytes content,
-                                        uint32_t perm, pv_guest_op_cb *cb, void *arg);
+/* `id` as in pv_guest_run: with the id of an earlier write of the same content to the same path, what that one has written is not
+ * written again. 0: a new one. */
+struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, uint64_t id, struct pv_bytes path,
+                                        struct pv_bytes content, uint32_t perm, pv_guest_op_cb *cb, void *arg);
 
 /* ---- objects of a guest that outlive one operation: processes, tails, workers ----
  *
@@ -88,8 +90,13 @@ struct pv_guest_op *pv_guest_spawn(struct pv_agent *agent, uint64_t id, uint64_t
                                    pv_guest_op_cb *cb, void *arg);
 /* Succeeds when the process `id` has ended: status, exit code or signal, and all it has written to both streams. Can be repeated. */
 struct pv_guest_op *pv_guest_wait(struct pv_agent *agent, uint64_t id, pv_guest_op_cb *cb, void *arg);
-/* Sends `sig` to its process group; succeeds also if it is gone. */
-struct pv_guest_op *pv_guest_signal(struct pv_agent *agent, uint64_t id, int sig, pv_guest_op_cb *cb, void *arg);
+/* Sends `sig` to its process group; succeeds also if it is gone. `request` is an id as in pv_guest_run: with that of an earlier one that is
+ * not settled, nothing is sent; 0: a new one. */
+struct pv_guest_op *pv_guest_signal(struct pv_agent *agent, uint64_t request, uint64_t id, int sig, pv_guest_op_cb *cb,
+                                    void *arg);
+/* SIGKILL because its time is up: if it still runs, its end is told as PV_GUEST_TIMED_OUT from then on. */
+struct pv_guest_op *pv_guest_time_out(struct pv_agent *agent, uint64_t request, uint64_t id, pv_guest_op_cb *cb,
+                                      void *arg);
 /* Writes to its standard input from byte `offset` on (so that a repeat is harmless); result->count is how much was taken: at least
  * a byte, for which it waits, and less than all when the pipe is full. The offset counts the first bytes that it was started with, too.
  * `eof` closes it behind the data, of which then all is taken. Fails with EPIPE when it has ended or closed its end, or when its

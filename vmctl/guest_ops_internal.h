@@ -19,7 +19,8 @@ struct pv_guest_op {
 	void *arg;
 	uint64_t main_id;
 	uint64_t piece_id;
-	uint64_t exec_id; /* of a run; acknowledged by settle once it has been answered */
+	uint64_t
+	    exec_id; /* of a run, of the first piece of a write, ...; acknowledged by settle once it has been answered */
 	bool exec_answered;
 	struct pv_buf path;   /* of a file */
 	uint32_t perm;        /* of a file written */

@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include "proto/agent_version.h"
 #include "vmctl/guest_ops_internal.h"
 
@@ -163,7 +165,8 @@ static void done(void *arg, enum pv_err err, const Pva__ToHost *response, int sy
 		pv_guest_finish(op, PV_OK, 0, msg);
 }
 
-struct pv_guest_op *pv_guest_signal(struct pv_agent *agent, uint64_t id, int sig, pv_guest_op_cb *cb, void *arg)
+static struct pv_guest_op *send_signal(struct pv_agent *agent, uint64_t request, uint64_t id, int sig, bool time_limit,
+                                       pv_guest_op_cb *cb, void *arg)
 {
 	Pva__ToGuest message = PVA__TO_GUEST__INIT;
 	Pva__SendSignal send = PVA__SEND_SIGNAL__INIT;
@@ -172,9 +175,24 @@ struct pv_guest_op *pv_guest_signal(struct pv_agent *agent, uint64_t id, int sig
 	send.process = id;
 	send.has_signal = 1;
 	send.signal = sig;
+	send.has_time_limit = time_limit;
+	send.time_limit = time_limit;
 	message.body_case = PVA__TO_GUEST__BODY_SEND_SIGNAL;
 	message.send_signal = &send;
-	return ask(pv_guest_op_new(agent, cb, arg), &message, done);
+	return ask_as(pv_guest_op_new(agent, cb, arg), request != 0 ? request : pv_agent_reserve_id(agent), &message,
+	              done);
+}
+
+struct pv_guest_op *pv_guest_signal(struct pv_agent *agent, uint64_t request, uint64_t id, int sig, pv_guest_op_cb *cb,
+                                    void *arg)
+{
+	return send_signal(agent, request, id, sig, false, cb, arg);
+}
+
+struct pv_guest_op *pv_guest_time_out(struct pv_agent *agent, uint64_t request, uint64_t id, pv_guest_op_cb *cb,
+                                      void *arg)
+{
+	return send_signal(agent, request, id, SIGKILL, true, cb, arg);
 }
 
 struct pv_guest_op *pv_guest_release(struct pv_agent *agent, uint64_t id, pv_guest_op_cb *cb, void *arg)

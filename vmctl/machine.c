@@ -13,6 +13,7 @@
 #include "proto/mem.h"
 #include "vmctl/agent.h"
 #include "vmctl/console.h"
+#include "vmctl/keeper.h"
 #include "vmctl/machine_internal.h"
 #include "vmctl/process.h"
 #include "vmctl/qmp.h"
@@ -247,17 +248,25 @@ static void ask_status(struct pv_machine *machine)
 	pv_qmp_execute(machine->qmp, "query-status", NULL, 0, on_status, machine);
 }
 
-static void on_qmp_ready(void *arg, const char *version)
+void pv_machine_qmp_usable(struct pv_machine *machine)
 {
-	struct pv_machine *machine = arg;
-
-	(void)version;
 	machine->qmp_ready = true;
 	evtimer_del(machine->qmp_deadline);
 	/* No event was sent before; a broken KVM fails within milliseconds. */
 	if (machine->kvm)
 		ask_status(machine);
 	check_ready(machine);
+}
+
+static void on_qmp_ready(void *arg, const char *version)
+{
+	struct pv_machine *machine = arg;
+
+	(void)version;
+	if (machine->attach_op)
+		pv_machine_look(machine);
+	else
+		pv_machine_qmp_usable(machine);
 }
 
 static void on_reset(struct pv_machine *machine)
@@ -377,6 +386,11 @@ uint64_t pv_machine_start_ticks(const struct pv_machine *machine)
 	return pv_process_start_ticks(machine->process);
 }
 
+uint64_t pv_machine_console_start(const struct pv_machine *machine)
+{
+	return machine->console_log_start;
+}
+
 const char *pv_machine_console_path(const struct pv_machine *machine)
 {
 	return machine->console_log;
@@ -391,6 +405,8 @@ void pv_machine_destroy(struct pv_machine *machine)
 	pv_machine_drop_ops(machine);
 	pv_agent_destroy(machine->agent);
 	pv_process_destroy(machine->process);
+	if (machine->keeper)
+		pv_keeper_forget(machine->keeper, machine->keeper_vm);
 	for (int i = 0; i < PV_MACHINE_SOCKETS; i++) {
 		if (machine->sockets[i])
 			unlink(machine->sockets[i]);
@@ -400,6 +416,7 @@ void pv_machine_destroy(struct pv_machine *machine)
 	if (machine->hello)
 		pva__hello__free_unpacked(machine->hello, NULL);
 	free(machine->name);
+	free(machine->uuid);
 	free(machine->console_log);
 	free(machine->qemu_log);
 	free(machine->qmp_closed);

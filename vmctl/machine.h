@@ -1,8 +1,8 @@
 /* One virtual machine as a QEMU process (>= 7.2): start, reach its agent, pause, resume, reset, end.
  *
  * QEMU runs in a session of its own and outlives this process. It has no default devices and is sandboxed. Its sockets
- * (QMP, agent, console) are made and bound here and passed as descriptors, so that there is nothing to poll for; they lie
- * in `socket_dir` as qmp.sock, agent.sock and console.sock. The console goes to `console.log` in `dir`, written by QEMU
+ * (QMP, agent, console, and QMP once more for the keeper) are made and bound here and passed as descriptors, so that there is nothing
+ * to poll for; they lie in `socket_dir` as qmp.sock, agent.sock, console.sock and keeper.sock. The console goes to `console.log` in `dir`, written by QEMU
  * itself; QEMU's own messages go to `qemu.log` there. Both are appended to.
  */
 #ifndef PV_VMCTL_MACHINE_H
@@ -17,6 +17,7 @@
 
 struct event_base;
 struct pv_agent;
+struct pv_keeper;
 struct pv_machine;
 
 struct pv_machine_config {
@@ -37,6 +38,8 @@ struct pv_machine_config {
 	bool has_rng_seed;
 	uint64_t rng_seed;         /* with has_rng_seed: stream of virtio-rng, else host entropy */
 	uint64_t boot_deadline_ms; /* from start, or from a reset, to the agent's answer */
+	struct pv_keeper *keeper;  /* is told of the VM before QEMU starts, outlives the machine; NULL: none */
+	uint32_t keeper_vm;        /* the keeper's number of it */
 };
 
 /* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the
@@ -65,6 +68,30 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* What is known of a machine that another process started, and which has died since. */
+struct pv_machine_attach {
+	const char *name;
+	const char *dir; /* as at its start */
+	const char *socket_dir;
+	const char *uuid;
+	pid_t pid;
+	uint64_t start_ticks;
+	bool kvm;
+	uint64_t console_start;    /* pv_machine_console_start() of that process */
+	uint64_t boot_deadline_ms; /* from pv_machine_resume(), or from a reset, to the agent's answer */
+	struct pv_keeper *keeper;  /* has adopted the run, or NULL */
+	uint32_t keeper_vm;
+};
+
+/* Takes it over: the process must be the one with that start time, and QEMU's word for the UUID the same. The machine is stopped if it
+ * is not, and `attached` is called: then it is paused, and nothing runs in the guest until pv_machine_resume(). Requests to its agent
+ * wait until then. After the resume `ready` comes with `again`, once the agent has answered: the boot id in its answer tells whether the guest
+ * has booted in between. A failure before `attached` goes to that first and to `failed` then. How QEMU ended is not known of such a machine.
+ * PV_ERR_NOENT: there is no such process any more; PV_ERR_FOREIGN (through `attached`): it is another machine, which is left alone. */
+enum pv_err pv_machine_attach(struct event_base *base, const struct pv_machine_attach *config, const Pva__Hello *hello,
+                              const struct pv_machine_handler *handler, pv_machine_cb *attached, void *arg,
+                              struct pv_machine **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* What the agent is told at conversations to come (after a reset of the guest). Copied. */
 void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello);
 
@@ -83,6 +110,12 @@ struct pv_agent *pv_machine_agent(struct pv_machine *machine);
 pid_t pv_machine_pid(const struct pv_machine *machine);
 uint64_t pv_machine_start_ticks(const struct pv_machine *machine);
 const char *pv_machine_console_path(const struct pv_machine *machine);
+/* Bytes of console.log that are of boots before. */
+uint64_t pv_machine_console_start(const struct pv_machine *machine);
+
+/* Ends what a cut boot may have left: the process (0: not known, then whatever answers on the socket is asked to quit), and the sockets.
+ * Blocks, at most some seconds. */
+void pv_machine_end_leftover(const char *socket_dir, pid_t pid, uint64_t start_ticks);
 
 /* Ends QEMU at once (SIGKILL), waits for it, removes its sockets, frees. Logs stay. No callback follows; open callbacks are
  * dropped. NULL is fine. May be called inside a callback of this machine. */

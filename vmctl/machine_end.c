@@ -48,7 +48,8 @@ void pv_machine_fail(struct pv_machine *machine, enum pv_err err, bool kvm_failu
 	va_end(ap);
 	pv_machine_add_tail(machine, msg);
 	pv_machine_silence(machine);
-	pv_process_signal(machine->process, SIGKILL);
+	if (machine->process) /* not if it has turned out to be another one's */
+		pv_process_signal(machine->process, SIGKILL);
 	pv_machine_enter(machine);
 	pv_machine_end_ops(machine, err, msg);
 	if (!machine->destroyed)

@@ -13,7 +13,7 @@ struct pv_console_watch;
 struct pv_process;
 struct pv_qmp;
 
-#define PV_MACHINE_SOCKETS 3 /* qmp.sock, agent.sock, console.sock */
+#define PV_MACHINE_SOCKETS 4 /* qmp.sock, agent.sock, console.sock, keeper.sock */
 
 /* STARTING -> UP when QMP and agent have answered; UP -> STARTING at a reset; ENDED, for good, from both. */
 enum pv_machine_phase { PV_MACHINE_STARTING, PV_MACHINE_UP, PV_MACHINE_ENDED };
@@ -38,9 +38,12 @@ struct pv_machine {
 	const struct pv_machine_handler *handler;
 	void *arg;
 	char *name;
+	char *uuid; /* of a machine that is attached to; else NULL */
 	bool kvm;
 	uint64_t boot_deadline_ms;
 	Pva__Hello *hello;
+	struct pv_keeper *keeper; /* or NULL */
+	uint32_t keeper_vm;
 
 	struct pv_process *process;
 	struct pv_qmp *qmp;
@@ -81,8 +84,9 @@ struct pv_machine {
 	struct event *end_at_most;
 
 	TAILQ_HEAD(, pv_machine_op) ops;
-	struct pv_machine_op *reset_op; /* one of `ops`, which waits for `ready`; or NULL */
-	unsigned depth;                 /* handlers of the loop in progress; the last one frees a destroyed object */
+	struct pv_machine_op *attach_op; /* one of `ops`, while what is attached to is looked at; or NULL */
+	struct pv_machine_op *reset_op;  /* one of `ops`, which waits for `ready`; or NULL */
+	unsigned depth;                  /* handlers of the loop in progress; the last one frees a destroyed object */
 	bool destroyed;
 };
 
@@ -95,6 +99,24 @@ void pv_machine_on_exit(void *arg, struct pv_process *process, int status);
 void pv_machine_on_console(void *arg, const void *data, size_t len);
 extern const struct pv_qmp_handler pv_machine_qmp_handler;
 extern const struct pv_agent_handler pv_machine_agent_handler;
+
+/* machine_ops.c: a call of the owner that is waiting, and its end (which may destroy the machine). */
+struct pv_machine_op *pv_machine_op_new(struct pv_machine *machine, pv_machine_cb *cb, void *arg);
+void pv_machine_op_finish(struct pv_machine_op *op, enum pv_err err, const struct pv_errmsg *msg);
+
+/* machine_start.c */
+enum { PV_MACHINE_QMP, PV_MACHINE_AGENT, PV_MACHINE_CONSOLE, PV_MACHINE_KEEPER };
+extern const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS];
+struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machine_handler *handler, void *arg,
+                                  const char *name, bool kvm, uint64_t boot_deadline_ms);
+/* The logs in `dir`, and the watch of the console from `console_start` on (UINT64_MAX: from its end). */
+enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                 struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* machine_attach.c: QMP is ready, and there is an attach_op. */
+void pv_machine_look(struct pv_machine *machine);
+/* machine.c: QMP is ready, and what is at its other end is the right machine. */
+void pv_machine_qmp_usable(struct pv_machine *machine);
 
 /* Makes the timers and starts the boot deadline. */
 void pv_machine_arm(struct pv_machine *machine);

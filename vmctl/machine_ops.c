@@ -17,18 +17,20 @@ static void op_free(struct pv_machine_op *op)
 }
 
 /* Takes the op out of the list and calls its owner, who may destroy the machine. */
-static void finish(struct pv_machine_op *op, enum pv_err err, const struct pv_errmsg *msg)
+void pv_machine_op_finish(struct pv_machine_op *op, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct pv_machine *machine = op->machine;
 
 	TAILQ_REMOVE(&machine->ops, op, entry);
 	if (machine->reset_op == op)
 		machine->reset_op = NULL;
+	if (machine->attach_op == op)
+		machine->attach_op = NULL;
 	op->cb(op->arg, err, msg);
 	op_free(op);
 }
 
-static struct pv_machine_op *op_new(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
+struct pv_machine_op *pv_machine_op_new(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
 {
 	struct pv_machine_op *op = PV_NEW(struct pv_machine_op);
 
@@ -49,7 +51,7 @@ static void on_refusal(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	pv_err_set(msg, op->refused_err, "%s", op->refused_text);
 	pv_machine_enter(machine);
-	finish(op, op->refused_err, msg);
+	pv_machine_op_finish(op, op->refused_err, msg);
 	pv_machine_leave(machine);
 	free(msg);
 }
@@ -76,13 +78,13 @@ static void on_paused_or_resumed(void *arg, enum pv_err err, struct json_object 
 	pv_machine_enter(machine);
 	if (!err)
 		pv_machine_set_paused(machine, op->pause);
-	finish(op, err, msg);
+	pv_machine_op_finish(op, err, msg);
 	pv_machine_leave(machine);
 }
 
 static void pause_or_resume(struct pv_machine *machine, bool pause, pv_machine_cb *cb, void *arg)
 {
-	struct pv_machine_op *op = op_new(machine, cb, arg);
+	struct pv_machine_op *op = pv_machine_op_new(machine, cb, arg);
 
 	op->pause = pause;
 	if (machine->phase == PV_MACHINE_ENDED)
@@ -116,13 +118,13 @@ static void on_reset_accepted(void *arg, enum pv_err err, struct json_object *re
 	pv_machine_enter(machine);
 	if (err && machine->phase == PV_MACHINE_UP)
 		pv_machine_stop_deadline(machine);
-	finish(op, err, msg);
+	pv_machine_op_finish(op, err, msg);
 	pv_machine_leave(machine);
 }
 
 void pv_machine_reset(struct pv_machine *machine, uint64_t deadline_ms, pv_machine_cb *cb, void *arg)
 {
-	struct pv_machine_op *op = op_new(machine, cb, arg);
+	struct pv_machine_op *op = pv_machine_op_new(machine, cb, arg);
 
 	if (machine->phase == PV_MACHINE_ENDED) {
 		refuse(op, PV_ERR_STATE, "has ended");
@@ -145,7 +147,7 @@ void pv_machine_end_reset(struct pv_machine *machine)
 		return;
 	op->answered = true;
 	if (op->accepted)
-		finish(op, PV_OK, NULL);
+		pv_machine_op_finish(op, PV_OK, NULL);
 }
 
 void pv_machine_end_ops(struct pv_machine *machine, enum pv_err err, const struct pv_errmsg *msg)
@@ -153,7 +155,7 @@ void pv_machine_end_ops(struct pv_machine *machine, enum pv_err err, const struc
 	struct pv_machine_op *op;
 
 	while (!machine->destroyed && (op = TAILQ_FIRST(&machine->ops)) != NULL)
-		finish(op, err, msg);
+		pv_machine_op_finish(op, err, msg);
 }
 
 void pv_machine_drop_ops(struct pv_machine *machine)
@@ -161,6 +163,7 @@ void pv_machine_drop_ops(struct pv_machine *machine)
 	struct pv_machine_op *op;
 
 	machine->reset_op = NULL;
+	machine->attach_op = NULL;
 	while ((op = TAILQ_FIRST(&machine->ops)) != NULL) {
 		TAILQ_REMOVE(&machine->ops, op, entry);
 		op_free(op);

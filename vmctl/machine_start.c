@@ -12,17 +12,17 @@
 #include "proto/mem.h"
 #include "vmctl/agent.h"
 #include "vmctl/console.h"
+#include "vmctl/keeper.h"
 #include "vmctl/machine_internal.h"
 #include "vmctl/process.h"
 #include "vmctl/qemu_args.h"
 #include "vmctl/qmp.h"
 
-enum { QMP, AGENT, CONSOLE };
-
-static const char *const socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock" };
+const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "agent.sock", "console.sock",
+	                                                          PV_KEEPER_SOCKET };
 
 /* QEMU's numbers of the listening sockets. */
-static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5 };
+static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
 
 struct sockets {
 	int listeners[PV_MACHINE_SOCKETS];
@@ -66,16 +66,16 @@ static enum pv_err open_socket(const char *path, int *listener, int *client, str
 	return PV_OK;
 }
 
-/* Nobody needs to read the console from its socket: QEMU logs it. */
+/* Nobody needs to read the console from its socket: QEMU logs it. The last one is the keeper's. */
 static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, struct sockets *sockets,
                                 struct pv_errmsg *msg)
 {
 	enum pv_err err = PV_OK;
 
 	for (int i = 0; i < PV_MACHINE_SOCKETS && !err; i++) {
-		machine->sockets[i] = pv_xasprintf("%s/%s", dir, socket_names[i]);
+		machine->sockets[i] = pv_xasprintf("%s/%s", dir, pv_machine_socket_names[i]);
 		err = open_socket(machine->sockets[i], &sockets->listeners[i],
-		                  i == CONSOLE ? NULL : &sockets->clients[i], msg);
+		                  i >= PV_MACHINE_CONSOLE ? NULL : &sockets->clients[i], msg);
 	}
 	return err;
 }
@@ -108,7 +108,8 @@ static enum pv_err open_log(const char *path, uint64_t *size, struct pv_errmsg *
 	return PV_OK;
 }
 
-static enum pv_err open_logs(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg)
+enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                 struct pv_errmsg *msg)
 {
 	enum pv_err err;
 
@@ -119,6 +120,8 @@ static enum pv_err open_logs(struct pv_machine *machine, const char *dir, struct
 		err = open_log(machine->qemu_log, &machine->qemu_log_start, msg);
 	if (err)
 		return err;
+	if (console_start < machine->console_log_start)
+		machine->console_log_start = console_start;
 	machine->watch = pv_console_watch_create(machine->base, machine->console_log, machine->console_log_start,
 	                                         pv_machine_on_console, machine);
 	if (!machine->watch)
@@ -132,15 +135,16 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
                               const struct sockets *sockets, struct pv_errmsg *msg)
 {
 	const struct pv_process_fd fds[] = {
-		{ sockets->listeners[QMP], child_fds.qmp },
-		{ sockets->listeners[AGENT], child_fds.agent },
-		{ sockets->listeners[CONSOLE], child_fds.console },
+		{ sockets->listeners[PV_MACHINE_QMP], child_fds.qmp },
+		{ sockets->listeners[PV_MACHINE_AGENT], child_fds.agent },
+		{ sockets->listeners[PV_MACHINE_CONSOLE], child_fds.console },
+		{ sockets->listeners[PV_MACHINE_KEEPER], child_fds.keeper },
 	};
 	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
 	enum pv_err err;
 
-	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, 3, pv_machine_on_exit,
-	                       machine, &machine->process, msg);
+	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, PV_MACHINE_SOCKETS,
+	                       pv_machine_on_exit, machine, &machine->process, msg);
 	pv_qemu_args_free(argv);
 	if (err == PV_ERR_NOENT)
 		pv_err_wrap(msg, err, "VM %s needs QEMU: install the package qemu-system-x86 or name another binary",
@@ -160,39 +164,57 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 		err = check_file(machine, "initrd", config->initrd, msg);
 	if (err)
 		return err;
-	err = open_logs(machine, config->dir, msg);
+	err = pv_machine_open_logs(machine, config->dir, UINT64_MAX, msg);
 	if (!err)
 		err = open_sockets(machine, config->socket_dir, sockets, msg);
+	/* From here on there is no moment in which it is unknown to the keeper. */
+	if (!err && config->keeper)
+		err = pv_keeper_watch(config->keeper, config->keeper_vm, config->name, config->socket_dir, msg);
 	if (err)
 		return pv_err_wrap(msg, err, "cannot prepare VM %s", machine->name);
-	return start_qemu(machine, config, sockets, msg);
+	machine->keeper = config->keeper;
+	machine->keeper_vm = config->keeper_vm;
+	err = start_qemu(machine, config, sockets, msg);
+	if (!err && config->keeper)
+		pv_keeper_tell_pid(config->keeper, config->keeper_vm, pv_process_pid(machine->process),
+		                   pv_process_start_ticks(machine->process));
+	return err;
+}
+
+struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machine_handler *handler, void *arg,
+                                  const char *name, bool kvm, uint64_t boot_deadline_ms)
+{
+	struct pv_machine *machine = PV_NEW(struct pv_machine);
+
+	machine->base = base;
+	machine->handler = handler;
+	machine->arg = arg;
+	machine->name = pv_xstrdup(name);
+	machine->kvm = kvm;
+	machine->boot_deadline_ms = boot_deadline_ms;
+	machine->phase = PV_MACHINE_STARTING;
+	TAILQ_INIT(&machine->ops);
+	return machine;
 }
 
 enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg)
 {
-	struct sockets sockets = { { -1, -1, -1 }, { -1, -1, -1 } };
-	struct pv_machine *machine = PV_NEW(struct pv_machine);
+	struct sockets sockets = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
+	struct pv_machine *machine =
+	    pv_machine_new(base, handler, arg, config->name, config->kvm, config->boot_deadline_ms);
 	enum pv_err err;
 
-	machine->base = base;
-	machine->handler = handler;
-	machine->arg = arg;
-	machine->name = pv_xstrdup(config->name);
-	machine->kvm = config->kvm;
-	machine->boot_deadline_ms = config->boot_deadline_ms;
-	machine->phase = PV_MACHINE_STARTING;
-	TAILQ_INIT(&machine->ops);
 	err = prepare(machine, config, &sockets, msg);
 	if (err) {
 		close_sockets(&sockets);
 		pv_machine_destroy(machine);
 		return err;
 	}
-	machine->qmp = pv_qmp_create(base, sockets.clients[QMP], &pv_machine_qmp_handler, machine);
-	machine->agent = pv_agent_create(base, sockets.clients[AGENT], &pv_machine_agent_handler, machine);
-	sockets.clients[QMP] = sockets.clients[AGENT] = -1;
+	machine->qmp = pv_qmp_create(base, sockets.clients[PV_MACHINE_QMP], &pv_machine_qmp_handler, machine);
+	machine->agent = pv_agent_create(base, sockets.clients[PV_MACHINE_AGENT], &pv_machine_agent_handler, machine);
+	sockets.clients[PV_MACHINE_QMP] = sockets.clients[PV_MACHINE_AGENT] = -1;
 	/* With our copies closed the end of QEMU is the end of its sockets. */
 	close_sockets(&sockets);
 	pv_machine_set_hello(machine, hello);

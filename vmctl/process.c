@@ -22,6 +22,7 @@ struct pv_process {
 	pid_t pid;
 	uint64_t start_ticks;
 	bool reaped;
+	bool foreign;    /* no child of ours: there is no status, and nothing to reap */
 	bool *destroyed; /* set while `exited` runs: tells the event handler that the object is gone */
 	pv_process_exit_cb *exited;
 	void *arg;
@@ -189,6 +190,21 @@ static uint64_t read_start_ticks(pid_t pid)
 	return ticks;
 }
 
+int pv_process_open(pid_t pid, uint64_t start_ticks)
+{
+	int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+
+	if (pid <= 0)
+		errno = ESRCH;
+	/* Looked at after opening: as long as the pidfd shows no end, the number is still the same process's. */
+	if (pidfd >= 0 && read_start_ticks(pid) != start_ticks) {
+		close(pidfd);
+		errno = ESRCH;
+		return -1;
+	}
+	return pidfd;
+}
+
 /* ---- the object ---- */
 
 static void on_ended(evutil_socket_t fd, short what, void *arg)
@@ -200,11 +216,15 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	do {
-		got = waitpid(process->pid, &status, WNOHANG);
-	} while (got < 0 && errno == EINTR);
-	if (got == 0)
-		return;
+	if (process->foreign) {
+		status = PV_PROCESS_STATUS_UNKNOWN;
+	} else {
+		do {
+			got = waitpid(process->pid, &status, WNOHANG);
+		} while (got < 0 && errno == EINTR);
+		if (got == 0)
+			return;
+	}
 	process->reaped = true;
 	event_del(process->ended);
 	process->destroyed = &destroyed;
@@ -241,6 +261,30 @@ enum pv_err pv_process_start(struct event_base *base, const char *const *argv, c
 	return PV_OK;
 }
 
+enum pv_err pv_process_attach(struct event_base *base, pid_t pid, uint64_t start_ticks, pv_process_exit_cb *exited,
+                              void *arg, struct pv_process **out, struct pv_errmsg *msg)
+{
+	struct pv_process *process;
+	int pidfd = pv_process_open(pid, start_ticks);
+
+	if (pidfd < 0)
+		return pv_err_sys(msg, errno == ESRCH ? PV_ERR_NOENT : PV_ERR_IO, errno,
+		                  "process %d that was started at tick %llu", (int)pid,
+		                  (unsigned long long)start_ticks);
+	process = PV_NEW(struct pv_process);
+	process->pid = pid;
+	process->pidfd = pidfd;
+	process->start_ticks = start_ticks;
+	process->foreign = true;
+	process->exited = exited;
+	process->arg = arg;
+	process->ended = event_new(base, pidfd, EV_READ | EV_PERSIST, on_ended, process);
+	if (!process->ended || event_add(process->ended, NULL) != 0)
+		PV_BUG("cannot watch pidfd %d", pidfd);
+	*out = process;
+	return PV_OK;
+}
+
 pid_t pv_process_pid(const struct pv_process *process)
 {
 	return process->pid;
@@ -254,11 +298,11 @@ uint64_t pv_process_start_ticks(const struct pv_process *process)
 void pv_process_signal(struct pv_process *process, int sig)
 {
 	if (!process->reaped)
-		kill(process->pid, sig);
+		(void)pidfd_send_signal(process->pidfd, sig, NULL, 0);
 }
 
-/* Waits until `deadline_ms` and reaps. False if the process has not ended by then. */
-static bool reap(pid_t pid, int pidfd, uint64_t deadline_ms, int *status)
+/* Waits until `deadline_ms`. False if the process has not ended by then. */
+static bool await_end(int pidfd, uint64_t deadline_ms)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
@@ -267,10 +311,15 @@ static bool reap(pid_t pid, int pidfd, uint64_t deadline_ms, int *status)
 		int rc = poll(&p, 1, now < deadline_ms ? (int)(deadline_ms - now) : 0);
 
 		if (rc > 0)
-			return waitpid(pid, status, WNOHANG) == pid;
+			return true;
 		if (rc == 0 || errno != EINTR)
 			return false;
 	}
+}
+
+static bool reap(pid_t pid, int pidfd, uint64_t deadline_ms, int *status)
+{
+	return await_end(pidfd, deadline_ms) && waitpid(pid, status, WNOHANG) == pid;
 }
 
 static void forget(struct pv_process *process)
@@ -287,8 +336,11 @@ void pv_process_destroy(struct pv_process *process)
 	if (!process)
 		return;
 	if (!process->reaped) {
-		kill(process->pid, SIGKILL);
-		(void)reap(process->pid, process->pidfd, now_ms() + REAP_MS, NULL);
+		(void)pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
+		if (process->foreign)
+			(void)await_end(process->pidfd, now_ms() + REAP_MS);
+		else
+			(void)reap(process->pid, process->pidfd, now_ms() + REAP_MS, NULL);
 	}
 	forget(process);
 }
@@ -365,10 +417,18 @@ enum pv_err pv_process_output(const char *const *argv, unsigned timeout_ms, size
 
 void pv_process_describe_status(int status, char out[64])
 {
-	if (WIFEXITED(status))
+	if (status == PV_PROCESS_STATUS_UNKNOWN)
+		snprintf(out, 64, "ended");
+	else if (WIFEXITED(status))
 		snprintf(out, 64, "exited with status %d", WEXITSTATUS(status));
 	else if (WIFSIGNALED(status))
 		snprintf(out, 64, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		snprintf(out, 64, "ended with wait status 0x%x", (unsigned)status);
+}
+
+void pv_process_kill(int pidfd)
+{
+	if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
+		(void)await_end(pidfd, now_ms() + REAP_MS);
 }

@@ -32,6 +32,19 @@ enum pv_err pv_process_start(struct event_base *base, const char *const *argv, c
                              const struct pv_process_fd *fds, size_t n_fds, pv_process_exit_cb *exited, void *arg,
                              struct pv_process **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* A pidfd of the process `pid` if that is the one that began at `start_ticks`, close-on-exec; else -1 with errno (ESRCH). */
+int pv_process_open(pid_t pid, uint64_t start_ticks);
+/* Ends the process (SIGKILL) and waits until it is gone, at most 10 s. The pidfd stays the caller's. */
+void pv_process_kill(int pidfd);
+
+/* `status` of a process that is no child: nobody tells it. */
+#define PV_PROCESS_STATUS_UNKNOWN (-1)
+
+/* Watches a process that another one started: its end is seen (`status` is PV_PROCESS_STATUS_UNKNOWN), and it can be killed.
+ * PV_ERR_NOENT if there is no process `pid` that began at `start_ticks`. */
+enum pv_err pv_process_attach(struct event_base *base, pid_t pid, uint64_t start_ticks, pv_process_exit_cb *exited,
+                              void *arg, struct pv_process **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 pid_t pv_process_pid(const struct pv_process *process);
 /* Field 22 of /proc/PID/stat, read at start: with the pid it names the process for good. */
 uint64_t pv_process_start_ticks(const struct pv_process *process);

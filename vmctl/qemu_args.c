@@ -100,6 +100,8 @@ static void add_devices(struct args *args, const struct pv_machine_config *confi
 
 	add(args, "-chardev", "socket,id=qmp,fd=%d,server=on,wait=off", fds->qmp);
 	add(args, "-mon", "chardev=qmp,mode=control");
+	add(args, "-chardev", "socket,id=keeper,fd=%d,server=on,wait=off", fds->keeper);
+	add(args, "-mon", "chardev=keeper,mode=control");
 	add(args, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on", fds->console, log);
 	add(args, "-serial", "chardev:console");
 	/* Each port costs the guest two queues at boot; port 0 is reserved for a console. */

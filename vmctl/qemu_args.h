@@ -8,6 +8,7 @@ struct pv_qemu_fds {
 	int qmp; /* numbers in the QEMU process of listening unix sockets */
 	int agent;
 	int console;
+	int keeper; /* the second monitor */
 };
 
 /* NULL-terminated argv; free with pv_qemu_args_free(). Names and paths are quoted for QEMU's option syntax (a comma is

@@ -75,6 +75,20 @@ static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **
 	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
 		*rule = &pv_rule_barrier_withdrawn;
 		return PV_OK;
+	case PV__EVENT__BODY_RUN_RESUMED:
+		*rule = &pv_rule_run_resumed;
+		return PV_OK;
+	case PV__EVENT__BODY_FILE_RESTARTED:
+		*rule = &pv_rule_file_restarted;
+		return PV_OK;
+	case PV__EVENT__BODY_FILE_INTERRUPTED:
+		*rule = &pv_rule_file_interrupted;
+		return PV_OK;
+	case PV__EVENT__BODY_CALL_RECONCILED:
+		*rule = &pv_rule_call_reconciled;
+		return PV_OK;
+	case PV__EVENT__BODY_TIMER_FIRED:
+	case PV__EVENT__BODY_ADMISSION_REFUSED:
 	case PV__EVENT__BODY_TEST_LOGGED:
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 	case PV__EVENT__BODY_NOTICE:
@@ -101,7 +115,7 @@ static enum pv_err check_frame(const struct pv_state *state, const Pv__Event *ev
 		return PV_OK;
 	if (state->run_id == NULL && event->body_case != PV__EVENT__BODY_RUN_STARTED)
 		return pv_err_set(msg, PV_ERR_STATE, "the run has not started: RunStarted must come first");
-	if (state->ended)
+	if (state->ended && event->body_case != PV__EVENT__BODY_RUN_RESUMED)
 		return pv_err_set(msg, PV_ERR_STATE, "the run \"%s\" has ended: nothing can change any more",
 		                  state->run_id);
 	return PV_OK;
@@ -132,8 +146,11 @@ enum pv_err pv_state_apply(struct pv_state *state, const Pv__Event *event, struc
 
 /* ---- common checks ---- */
 
-enum pv_err pv_check_new_id(const char *what, uint64_t id, uint64_t next, uint64_t max, struct pv_errmsg *msg)
+enum pv_err pv_check_new_id(const struct pv_state *state, const char *what, uint64_t id, uint64_t next, uint64_t max,
+                            struct pv_errmsg *msg)
 {
+	if (state->any_order && id != 0 && id < next)
+		return PV_OK;
 	if (next == max)
 		return pv_err_set(msg, PV_ERR_INVAL, "no %s can be added: all ids are used up", what);
 	if (id != next)

@@ -52,7 +52,7 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 	*vm = pv_vm_find(state, body->vm);
 	if (*vm == NULL)
 		return pv_err_set(msg, PV_ERR_NOENT, "VM %u is gone: the lab that held it is closed", body->vm);
-	err = pv_check_new_id("call", id, state->next_call, UINT64_MAX, msg);
+	err = pv_check_new_id(state, "call", id, state->next_call, UINT64_MAX, msg);
 	if (err == PV_OK)
 		err = pv_check_file(event, (*vm)->res.file, msg);
 	if (err == PV_OK)
@@ -92,7 +92,7 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	                       .life = vm->life,
 	                       .op = body->op_case,
 	                   });
-	state->next_call++;
+	state->next_call += body->id == state->next_call;
 	pv_objects_call_started(vm, event);
 	if (pv_vm_op_of(body) != PV_VM_OP_GUEST && pv_vm_op_of(body) != PV_VM_OP_HOST) {
 		vm->in_flight = pv_vm_op_of(body);
@@ -232,5 +232,29 @@ static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, s
 	return PV_OK;
 }
 
+/* ---- reconciled ---- */
+
+static enum pv_err check_reconciled(const struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	const Pv__CallReconciled *body = event->call_reconciled;
+	const struct pv_call *call = pv_call_find(state, body->id);
+
+	if (call == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "call %llu cannot be reconciled: it is not open",
+		                  (unsigned long long)body->id);
+	return pv_check_file(event, call->file, msg);
+}
+
+static enum pv_err decide_reconciled(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
+{
+	return check_reconciled(state, proposal, msg);
+}
+
+static enum pv_err apply_reconciled(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	return check_reconciled(state, event, msg);
+}
+
+const struct pv_event_rule pv_rule_call_reconciled = { decide_reconciled, apply_reconciled };
 const struct pv_event_rule pv_rule_call_started = { decide_started, apply_started };
 const struct pv_event_rule pv_rule_call_ended = { decide_ended, apply_ended };

@@ -62,7 +62,7 @@ static enum pv_err check_vm(const struct pv_state *state, const Pv__Event *event
 	enum pv_err err = check_place(state, event, body->lab, PV__MEMBER_KIND__MEMBER_KIND_VM, body->name, lab, msg);
 
 	if (err == PV_OK)
-		err = pv_check_new_id("VM", id, state->next_vm, UINT32_MAX, msg);
+		err = pv_check_new_id(state, "VM", id, state->next_vm, UINT32_MAX, msg);
 	if (err != PV_OK)
 		return err;
 	if (body->profile == NULL)
@@ -102,7 +102,7 @@ static enum pv_err apply_vm(struct pv_state *state, const Pv__Event *event, stru
 	vm->state = PV__VM_STATE__VM_STATE_CREATED;
 	pv_resource_add(state, &vm->res, PV__MEMBER_KIND__MEMBER_KIND_VM, body->id, lab->res.file, body->name, lab);
 	pv_member_add(state, lab, &vm->res);
-	state->next_vm++;
+	state->next_vm += body->id == state->next_vm;
 	return PV_OK;
 }
 
@@ -115,7 +115,7 @@ static enum pv_err check_bridge(const struct pv_state *state, const Pv__Event *e
 	enum pv_err err =
 	    check_place(state, event, body->lab, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, body->name, lab, msg);
 
-	return err == PV_OK ? pv_check_new_id("bridge", id, state->next_bridge, UINT32_MAX, msg) : err;
+	return err == PV_OK ? pv_check_new_id(state, "bridge", id, state->next_bridge, UINT32_MAX, msg) : err;
 }
 
 static enum pv_err decide_bridge(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
@@ -145,7 +145,7 @@ static enum pv_err apply_bridge(struct pv_state *state, const Pv__Event *event, 
 	pv_resource_add(state, &bridge->res, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, body->id, lab->res.file, body->name,
 	                lab);
 	pv_member_add(state, lab, &bridge->res);
-	state->next_bridge++;
+	state->next_bridge += body->id == state->next_bridge;
 	return PV_OK;
 }
 

@@ -8,7 +8,7 @@ static enum pv_err check_discovered(const struct pv_state *state, const Pv__File
 {
 	if (body->path == NULL || body->path[0] == '\0')
 		return pv_err_set(msg, PV_ERR_INVAL, "a file needs a path");
-	return pv_check_new_id("file", id, (uint64_t)state->n_files + 1, UINT32_MAX, msg);
+	return pv_check_new_id(state, "file", id, (uint64_t)state->n_files + 1, UINT32_MAX, msg);
 }
 
 static enum pv_err decide_discovered(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
@@ -133,6 +133,27 @@ static enum pv_err apply_completed(struct pv_state *state, const Pv__Event *even
 	return PV_OK;
 }
 
+/* ---- interrupted: its script and the runner bring it to its end, which changes the state ---- */
+
+static enum pv_err check_interrupted(const struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	struct pv_file *file;
+	enum pv_err err = pv_check_running_file(state, event, &file, msg);
+
+	return err == PV_OK ? pv_check_file(event, event->file_interrupted->id, msg) : err;
+}
+
+static enum pv_err decide_interrupted(const struct pv_state *state, Pv__Event *proposal, struct pv_errmsg *msg)
+{
+	return check_interrupted(state, proposal, msg);
+}
+
+static enum pv_err apply_interrupted(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
+{
+	return check_interrupted(state, event, msg);
+}
+
+const struct pv_event_rule pv_rule_file_interrupted = { decide_interrupted, apply_interrupted };
 const struct pv_event_rule pv_rule_file_discovered = { decide_discovered, apply_discovered };
 const struct pv_event_rule pv_rule_file_dispatched = { decide_dispatched, apply_dispatched };
 const struct pv_event_rule pv_rule_file_completed = { decide_completed, apply_completed };

@@ -66,7 +66,7 @@ static enum pv_err check_sub(const struct pv_state *state, const Pv__Event *even
 static enum pv_err check_created(const struct pv_state *state, const Pv__Event *event, uint32_t id, const char *name,
                                  struct pv_errmsg *msg)
 {
-	enum pv_err err = pv_check_new_id("lab", id, state->next_lab, UINT32_MAX, msg);
+	enum pv_err err = pv_check_new_id(state, "lab", id, state->next_lab, UINT32_MAX, msg);
 
 	if (err != PV_OK)
 		return err;
@@ -135,7 +135,7 @@ static enum pv_err apply_created(struct pv_state *state, const Pv__Event *event,
 	parent = pv_lab_find(state, body->parent);
 	file = pv_file_find(state, parent != NULL ? parent->res.file : event->file);
 	lab = pv_lab_add(state, body->id, file->id, body->kind, body->name, parent);
-	state->next_lab++;
+	state->next_lab += body->id == state->next_lab;
 	if (body->kind == PV__LAB_KIND__LAB_KIND_ROOT) {
 		file->root = lab;
 	} else if (body->kind == PV__LAB_KIND__LAB_KIND_TEST) {

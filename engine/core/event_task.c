@@ -49,7 +49,7 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 	enum pv_err err = pv_check_running_file(state, event, file, msg);
 
 	if (err == PV_OK)
-		err = pv_check_new_id("task", id, state->next_task, UINT32_MAX, msg);
+		err = pv_check_new_id(state, "task", id, state->next_task, UINT32_MAX, msg);
 	if (err == PV_OK && body->test != 0 && body->test != (*file)->test)
 		err = pv_err_set(msg, PV_ERR_STATE, "a task of %s names test %u, which is not running", (*file)->path,
 		                 body->test);
@@ -82,7 +82,7 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 		return err;
 	pv_task_add(state,
 	            &(struct pv_task){ .id = body->id, .file = file->id, .kind = body->kind, .test = body->test });
-	state->next_task++;
+	state->next_task += body->id == state->next_task;
 	file->n_tasks++;
 	file->n_test_tasks += body->test != 0;
 	if (body->kind == PV__TASK_KIND__TASK_KIND_CHUNK)

@@ -33,7 +33,7 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 	enum pv_err err = pv_check_running_file(state, event, file, msg);
 
 	if (err == PV_OK)
-		err = pv_check_new_id("test", id, state->next_test, UINT32_MAX, msg);
+		err = pv_check_new_id(state, "test", id, state->next_test, UINT32_MAX, msg);
 	if (err != PV_OK)
 		return err;
 	if (body->name == NULL)
@@ -78,7 +78,7 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	file->test = body->id;
 	file->test_name = pv_xstrdup(body->name);
 	file->attempt = attempt_of(body);
-	state->next_test++;
+	state->next_test += body->id == state->next_test;
 	return PV_OK;
 }
 
@@ -113,7 +113,7 @@ static enum pv_err check_verdict(const struct pv_file *file, const Pv__TestEnded
 static enum pv_err check_skipped(const struct pv_state *state, const struct pv_file *file, const Pv__TestEnded *body,
                                  uint32_t id, struct pv_errmsg *msg)
 {
-	if (id != 0 && id < state->next_test)
+	if (id != 0 && id < state->next_test && !state->any_order)
 		return pv_err_set(msg, PV_ERR_STATE, "test %u is not running in %s: it has its verdict already", id,
 		                  file->path);
 	if (file->test != 0)
@@ -124,7 +124,7 @@ static enum pv_err check_skipped(const struct pv_state *state, const struct pv_f
 	if (body->verdict != PV__VERDICT__VERDICT_SKIPPED)
 		return pv_err_set(msg, PV_ERR_INVAL, "the test \"%s\" was not started: it can only be skipped",
 		                  body->name);
-	return pv_check_new_id("test", id, state->next_test, UINT32_MAX, msg);
+	return pv_check_new_id(state, "test", id, state->next_test, UINT32_MAX, msg);
 }
 
 static enum pv_err check_ended(const struct pv_state *state, const Pv__Event *event, uint32_t id, struct pv_file **file,
@@ -184,7 +184,7 @@ static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, s
 	if (err != PV_OK)
 		return err;
 	if (file->test == 0)
-		state->next_test++;
+		state->next_test += body->id == state->next_test;
 	file->test = 0;
 	count(file, body->verdict);
 	/* What failed may be started again; a test that was skipped unstarted comes after it. */

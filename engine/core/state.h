@@ -52,6 +52,12 @@ void pv_state_serialise(const struct pv_state *state, struct pv_buf *out);
 /* The state from those bytes. PV_ERR_CORRUPT if they are no consistent LabState. */
 enum pv_err pv_state_load(const void *bytes, size_t len, struct pv_state **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* From here on events that were decided before come in another order: that of each file is kept, the files may be interleaved in another
+ * way. Ids of new objects are drawn above those of `end`, the state behind the last of these events. */
+void pv_state_begin_any_order(struct pv_state *state, const struct pv_state *end);
+/* All have come: the state is, byte for byte, what folding them in their own order gives. */
+void pv_state_end_any_order(struct pv_state *state);
+
 /* Checks the invariants (both ends of each membership, counters above ids, ...); PV_BUG on a breach. For tests. */
 void pv_state_check(const struct pv_state *state);
 

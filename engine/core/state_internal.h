@@ -181,6 +181,7 @@ struct pv_state {
 	uint32_t next_task;
 	uint32_t next_test;
 	uint64_t next_call;
+	bool any_order; /* see pv_state_begin_any_order() */
 };
 
 /* One kind of event. Each checks fully before it changes anything; messages as for pv_decide(). */
@@ -196,7 +197,8 @@ extern const struct pv_event_rule pv_rule_test_started, pv_rule_test_ended;
 extern const struct pv_event_rule pv_rule_lab_created, pv_rule_lab_closed;
 extern const struct pv_event_rule pv_rule_vm_declared, pv_rule_bridge_declared;
 extern const struct pv_event_rule pv_rule_members_included, pv_rule_member_removed;
-extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended;
+extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended, pv_rule_call_reconciled;
+extern const struct pv_event_rule pv_rule_run_resumed, pv_rule_file_restarted, pv_rule_file_interrupted;
 extern const struct pv_event_rule pv_rule_vm_changed;
 extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
 extern const struct pv_event_rule pv_rule_barrier_arrived, pv_rule_barrier_opened, pv_rule_barrier_withdrawn;
@@ -303,7 +305,7 @@ bool pv_name_is_anonymous(const char *name, uint32_t *n);
 /* ---- common checks ---- */
 
 /* PV_ERR_INVAL unless a new object may get `id`. */
-enum pv_err pv_check_new_id(const char *what, uint64_t id, uint64_t next, uint64_t max,
+enum pv_err pv_check_new_id(const struct pv_state *state, const char *what, uint64_t id, uint64_t next, uint64_t max,
                             struct pv_errmsg *msg) PV_MUST_CHECK;
 /* PV_ERR_INVAL if the event names another file than `file`; naming none is fine. */
 enum pv_err pv_check_file(const Pv__Event *event, uint32_t file, struct pv_errmsg *msg) PV_MUST_CHECK;

@@ -13,6 +13,7 @@ struct pv_admit {
 	struct pv_admission_request request; /* first */
 	uint64_t handle;
 	Pv__Event *event; /* the proposal, payloads inline */
+	bool asked;       /* not while a record is gone through */
 	pv_engine_call_cb *call_cb;
 	pv_engine_claim_cb *claim_cb;
 	void *arg;
@@ -41,13 +42,39 @@ static void free_admit(struct pv_admit *admit)
 
 void pv_engine_set_admission(struct pv_engine *engine, const struct pv_admission *admission)
 {
-	PV_ASSERT(LIST_EMPTY(&engine->admits));
+	PV_ASSERT(LIST_EMPTY(&engine->admits) || engine->retrace != NULL || engine->held);
 	engine->has_admission = admission != NULL;
 	if (admission != NULL)
 		engine->admission = *admission;
 }
 
+bool pv_engine_admits(const struct pv_engine *engine)
+{
+	return engine->has_admission || engine->retrace != NULL || engine->held;
+}
+
 /* ---- asking ---- */
+
+/* For the record: a script is told something that does not follow from the lab. */
+static void tell_refused(struct pv_engine *engine, const struct pv_admission_request *request, const char *reason,
+                         bool at_once)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__AdmissionRefused refused = PV__ADMISSION_REFUSED__INIT;
+	struct pv_errmsg msg;
+
+	event.has_file = 1;
+	event.file = request->file;
+	refused.has_vm = request->vm != 0;
+	refused.vm = request->vm;
+	refused.reason = (char *)reason;
+	refused.has_at_once = at_once;
+	refused.at_once = at_once;
+	event.body_case = PV__EVENT__BODY_ADMISSION_REFUSED;
+	event.admission_refused = &refused;
+	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !pv_engine_is_lost(engine, request->file))
+		PV_BUG("a refusal of the pool was refused: %s", msg.text);
+}
 
 static enum pv_err check_alone(const struct pv_engine *engine, uint32_t file, uint32_t vm, struct pv_errmsg *msg)
 {
@@ -79,11 +106,17 @@ static enum pv_err ask(struct pv_engine *engine, struct pv_admission_request req
 	admit->handle = FIRST_HANDLE + ++engine->admit_counter;
 	admit->event = copy_event(proposal);
 	LIST_INSERT_HEAD(&engine->admits, admit, link);
-	err = engine->admission.ask(engine->admission.self, &admit->request, msg);
-	if (err != PV_OK)
+	admit->asked = engine->retrace == NULL && !engine->held;
+	if (admit->asked)
+		err = engine->admission.ask(engine->admission.self, &admit->request, msg);
+	else if (engine->retrace != NULL)
+		err = pv_retrace_refusal(engine, request.file, request.vm, msg);
+	if (err != PV_OK) {
+		tell_refused(engine, &request, msg->text, true);
 		free_admit(admit);
-	else
+	} else {
 		*out = admit;
+	}
 	return err;
 }
 
@@ -122,7 +155,7 @@ enum pv_err pv_engine_claim(struct pv_engine *engine, Pv__Event *proposal, pv_en
 	enum pv_err err;
 
 	*handle = 0;
-	if (!engine->has_admission)
+	if (!pv_engine_admits(engine))
 		return pv_engine_propose(engine, proposal, msg);
 	err = pv_decide(engine->state, proposal, msg);
 	if (err != PV_OK)
@@ -147,7 +180,8 @@ bool pv_engine_admit_withdraw(struct pv_engine *engine, uint64_t handle)
 	LIST_FOREACH (admit, &engine->admits, link) {
 		if (admit->handle != handle)
 			continue;
-		engine->admission.withdraw(engine->admission.self, &admit->request);
+		if (admit->asked)
+			engine->admission.withdraw(engine->admission.self, &admit->request);
 		free_admit(admit);
 		return true;
 	}
@@ -180,10 +214,11 @@ void pv_engine_admission_answer(struct pv_engine *engine, struct pv_admission_re
 	struct pv_errmsg msg = { .text = "" };
 
 	if (denied != NULL) {
+		tell_refused(engine, request, denied, false);
 		tell(admit, denied);
 	} else if (pv_engine_propose(engine, admit->event, &msg) != PV_OK) {
 		/* The VM was lost, booted or closed while this waited. */
-		if (request->vm != 0)
+		if (request->vm != 0 && admit->asked)
 			engine->admission.give_back(engine->admission.self, request->vm);
 		tell(admit, msg.text);
 	} else if (admit->claim_cb != NULL) {
@@ -199,7 +234,39 @@ void pv_engine_drop_admits(struct pv_engine *engine)
 	struct pv_admit *admit;
 
 	while ((admit = LIST_FIRST(&engine->admits)) != NULL) {
-		engine->admission.withdraw(engine->admission.self, &admit->request);
+		if (admit->asked)
+			engine->admission.withdraw(engine->admission.self, &admit->request);
 		free_admit(admit);
+	}
+}
+
+struct pv_admission_request *pv_engine_admit_find(struct pv_engine *engine, uint32_t file, uint32_t vm)
+{
+	struct pv_admit *admit;
+
+	LIST_FOREACH (admit, &engine->admits, link) {
+		if (admit->request.file == file && admit->request.vm == vm)
+			return &admit->request;
+	}
+	return NULL;
+}
+
+/* In the order in which the scripts asked. */
+void pv_engine_ask_admits(struct pv_engine *engine)
+{
+	struct pv_admit *admit, *first;
+	struct pv_errmsg msg;
+
+	for (;;) {
+		first = NULL;
+		LIST_FOREACH (admit, &engine->admits, link) {
+			if (!admit->asked && (first == NULL || admit->handle < first->handle))
+				first = admit;
+		}
+		if (first == NULL)
+			return;
+		first->asked = true;
+		if (engine->admission.ask(engine->admission.self, &first->request, &msg) != PV_OK)
+			pv_engine_admission_answer(engine, &first->request, msg.text);
 	}
 }

@@ -58,8 +58,10 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
                         void *arg)
 {
 	const Pv__CallStarted *started = event->call_started;
+	struct pv_track *track = pv_track(engine, event->file);
 	struct pv_call *call = PV_NEW(struct pv_call);
 
+	call->retraced = track != NULL && track->matched;
 	call->id = started->id;
 	call->handle = handle;
 	call->file = event->file;
@@ -74,7 +76,8 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 	call->arg = arg;
 	call->deliver = (struct pv_deferred){ .run = deliver, .arg = call };
 	HASH_ADD(hh, engine->calls, id, sizeof(call->id), call);
-	TAILQ_INSERT_TAIL(&engine->intents, call, link);
+	if (!call->retraced)
+		TAILQ_INSERT_TAIL(&engine->intents, call, link);
 }
 
 enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
@@ -92,7 +95,7 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 			return err;
 		started->boot->spec = resolved;
 	}
-	if (resolved != NULL && engine->has_admission) {
+	if (resolved != NULL && pv_engine_admits(engine)) {
 		err = pv_engine_admit_boot(engine, proposal, cb, arg, msg);
 	} else {
 		err = pv_engine_propose(engine, proposal, msg);
@@ -104,6 +107,14 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 		pv__vm_spec__free_unpacked(resolved, NULL);
 	}
 	return err;
+}
+
+struct pv_call *pv_engine_find_call(struct pv_engine *engine, uint64_t id)
+{
+	struct pv_call *call;
+
+	HASH_FIND(hh, engine->calls, &id, sizeof(id), call);
+	return call;
 }
 
 /* By id, or by the handle of a call that had to be admitted. */
@@ -159,16 +170,23 @@ void pv_engine_start_intents(struct pv_engine *engine)
 	struct pv_call_list batch = TAILQ_HEAD_INITIALIZER(batch);
 	struct pv_call *call;
 
+	if (engine->retrace != NULL || engine->held)
+		return; /* the world stands still */
 	TAILQ_CONCAT(&batch, &engine->intents, link);
 	while ((call = TAILQ_FIRST(&batch)) != NULL) {
 		Pv__CallStarted *intent = call->intent;
 
 		TAILQ_REMOVE(&batch, call, link);
 		call->intent = NULL;
-		if (call->canceled)
+		if (call->again) {
+			engine->driver->start_again(engine->driver_self, intent);
+			if (call->canceled)
+				engine->driver->cancel(engine->driver_self, call->id);
+		} else if (call->canceled) {
 			end_canceled(engine, call);
-		else
+		} else {
 			engine->driver->start(engine->driver_self, intent);
+		}
 		pv__call_started__free_unpacked(intent, NULL);
 	}
 }
@@ -177,18 +195,20 @@ void pv_engine_call_done(struct pv_engine *engine, const Pv__CallEnded *ended)
 {
 	Pv__Event event = PV__EVENT__INIT;
 	Pv__Site site = PV__SITE__INIT;
+	struct pv_call *call = pv_engine_find_call(engine, ended->id);
+	Pv__CallEnded *outcome;
 	struct pv_errmsg msg;
-	struct pv_call *call;
 
-	HASH_FIND(hh, engine->calls, &ended->id, sizeof(ended->id), call);
 	if (call == NULL || call->outcome != NULL)
 		PV_BUG("call %llu ended %s", (unsigned long long)ended->id,
 		       call == NULL ? "without having been started" : "twice");
-	call->outcome = copy_outcome(ended);
-	call->outcome->has_id = 1;
-	call->outcome->id = ended->id;
-	call->outcome->has_duration_ns = 1;
-	call->outcome->duration_ns = pv_engine_mono_ns(engine) - call->started_mono_ns;
+	outcome = copy_outcome(ended);
+	if (pv_track_holds(pv_track(engine, call->file), &(struct pv_news){ .ended = outcome }))
+		return;
+	outcome->has_id = 1;
+	outcome->id = ended->id;
+	outcome->has_duration_ns = 1;
+	outcome->duration_ns = pv_engine_mono_ns(engine) - call->started_mono_ns;
 
 	event.has_file = call->file != 0;
 	event.file = call->file;
@@ -201,11 +221,60 @@ void pv_engine_call_done(struct pv_engine *engine, const Pv__CallEnded *ended)
 		event.site = &site;
 	}
 	event.body_case = PV__EVENT__BODY_CALL_ENDED;
-	event.call_ended = call->outcome;
+	event.call_ended = outcome;
 	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed)
 		PV_BUG("the outcome of call %llu was refused: %s", (unsigned long long)ended->id, msg.text);
+	pv_engine_end_call(engine, call, outcome);
+}
+
+void pv_engine_end_call(struct pv_engine *engine, struct pv_call *call, Pv__CallEnded *ended)
+{
+	call->outcome = ended;
 	TAILQ_INSERT_TAIL(&engine->outcomes, call, link);
 	pv_engine_defer(engine, &call->deliver);
+}
+
+/* Guest operations are asked for under the same id, and executed at most once; the others come to the same when they are repeated. */
+static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__CallReconciled reconciled = PV__CALL_RECONCILED__INIT;
+	struct pv_errmsg msg;
+	enum pv_vm_op op = pv_vm_op_of(call->intent);
+
+	event.has_file = 1;
+	event.file = call->file;
+	event.has_task = call->task != 0;
+	event.task = call->task;
+	reconciled.has_id = 1;
+	reconciled.id = call->id;
+	reconciled.has_how = 1;
+	reconciled.how = op == PV_VM_OP_GUEST || op == PV_VM_OP_HOST ? PV__RECONCILIATION__RECONCILIATION_ASKED_AGAIN
+	                                                             : PV__RECONCILIATION__RECONCILIATION_STARTED_AGAIN;
+	event.body_case = PV__EVENT__BODY_CALL_RECONCILED;
+	event.call_reconciled = &reconciled;
+	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed)
+		PV_BUG("the reconciliation of call %llu was refused: %s", (unsigned long long)call->id, msg.text);
+}
+
+static int by_id(const struct pv_call *a, const struct pv_call *b)
+{
+	return (a->id > b->id) - (a->id < b->id);
+}
+
+void pv_engine_start_open_calls(struct pv_engine *engine)
+{
+	struct pv_call *call, *next;
+
+	HASH_SORT(engine->calls, by_id);
+	HASH_ITER (hh, engine->calls, call, next) {
+		if (!call->retraced || call->outcome != NULL)
+			continue;
+		tell_reconciled(engine, call);
+		call->retraced = false;
+		call->again = true;
+		TAILQ_INSERT_TAIL(&engine->intents, call, link);
+	}
 }
 
 void pv_engine_settle_outcomes(struct pv_engine *engine)
@@ -222,7 +291,8 @@ void pv_engine_settle_outcomes(struct pv_engine *engine)
 			TAILQ_INSERT_TAIL(&kept, call, link);
 			continue;
 		}
-		engine->driver->settle(engine->driver_self, call->id);
+		if (!call->retraced)
+			engine->driver->settle(engine->driver_self, call->id);
 		HASH_DELETE(hh, engine->calls, call);
 		free_call(call);
 	}
@@ -237,8 +307,15 @@ void pv_engine_vm_changed(struct pv_engine *engine, uint32_t vm, Pv__VmChange ch
 	struct pv_vm_view view;
 
 	if (pv_state_vm(engine->state, vm, &view)) {
+		struct pv_news news = { .vm = vm, .change = change };
+
 		event.has_file = 1;
 		event.file = view.file;
+		if (pv_track(engine, view.file)->busy) {
+			news.reason = reason != NULL ? pv_xstrdup(reason) : NULL;
+			(void)pv_track_holds(pv_track(engine, view.file), &news);
+			return;
+		}
 	}
 	changed.has_vm = 1;
 	changed.vm = vm;

@@ -6,9 +6,11 @@
 #ifndef PV_LAB_DRIVER_H
 #define PV_LAB_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/err.h"
 #include "proto/journal.pb-c.h"
 #include "proto/mem.h"
 
@@ -20,6 +22,21 @@ struct pv_driver_ops {
 	/* Carry out `call` (its payloads inline; valid during the call only) on the VM it names. The outcome comes, never from
 	 * inside this function, through pv_engine_call_done(). */
 	void (*start)(void *self, const Pv__CallStarted *call);
+
+	/* ---- going on with a run whose runner is dead: NULL in a driver that cannot. The state is folded to the end of the journal ---- */
+
+	/* Take over `vm`, which is up in the state: `boot` and `result` are intent and outcome of its last boot (payloads inline; valid during
+	 * the call only). Its processes, streams and workers follow from the state. `paused_by_test`: the state has it paused. The result
+	 * comes, never from inside this function, through pv_engine_vm_attached(). Nothing runs in the guest before go(). */
+	void (*attach)(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result,
+	               bool paused_by_test);
+
+	/* As start(), for a call whose intent is in the journal and whose outcome is not, after the result of its VM's attach, in the order
+	 * of the intents. What it has done in the guest is not done again; of a boot, whatever QEMU there may be is ended first. */
+	void (*start_again)(void *self, const Pv__CallStarted *call);
+
+	/* Everything is attached and started again: VMs that the test had not paused run on. */
+	void (*go)(void *self);
 
 	/* Nobody waits for `call` any more (its test was cancelled). The driver ends it as soon as it can, reporting
 	 * ERROR_KIND_CANCELED, or ERROR_KIND_VM_DEAD if the VM is unusable after the cut. A call that is done already is
@@ -40,6 +57,10 @@ struct pv_driver_ops {
 
 /* The outcome of a started call: `ended->id` names it. Copied. `duration_ns` is filled in by the engine. */
 void pv_engine_call_done(struct pv_engine *engine, const Pv__CallEnded *ended);
+
+/* The result of an attach. PV_ERR_NOENT: its QEMU is gone; any other error: it was there, and is ended or left alone. Either way the
+ * driver has forgotten the VM, and the engine decides what becomes of it. `msg` is NULL with PV_OK. */
+void pv_engine_vm_attached(struct pv_engine *engine, uint32_t vm, enum pv_err err, const struct pv_errmsg *msg);
 
 /* Something happened to a VM that nobody asked for. `reason` may be NULL. Calls that it ended are reported before it. */
 void pv_engine_vm_changed(struct pv_engine *engine, uint32_t vm, Pv__VmChange change, const char *reason);

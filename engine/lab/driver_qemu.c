@@ -8,9 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/lab/driver_qemu_internal.h"
+#include "engine/lab/driver_qemu_objects.h"
+#include "engine/lab/engine_internal.h"
 #include "proto/mem.h"
+#include "vmctl/agent_ids.h"
 #include "vmctl/console.h"
+#include "vmctl/keeper.h"
 
 /* ---- calls ---- */
 
@@ -50,6 +53,11 @@ void qemu_call_error(struct qemu_call *call, Pv__ErrorKind kind, int sys_errno, 
 	qemu_call_report(call, &ended);
 }
 
+uint64_t qemu_request_id(const struct qemu_vm *vm, uint64_t call, enum qemu_request nth)
+{
+	return pv_agent_ids_of(vm->driver->ids, call, nth);
+}
+
 static void refuse_now(void *arg)
 {
 	struct qemu_call *call = arg;
@@ -83,6 +91,9 @@ static void free_call(struct qemu_call *call)
 	struct qemu_driver *driver = call->vm->driver;
 
 	release_op(call);
+	qemu_background_settle(call);
+	if (call->release != 0 && call->vm->machine != NULL)
+		qemu_release(call->vm, call->release);
 	qemu_call_stop_timer(call);
 	pv_engine_undefer(driver->engine, &call->later);
 	HASH_DELETE(hh, driver->calls, call);
@@ -93,7 +104,7 @@ static void free_call(struct qemu_call *call)
 
 /* ---- VMs ---- */
 
-static struct qemu_vm *find_vm(struct qemu_driver *driver, uint32_t id)
+struct qemu_vm *qemu_find_vm(struct qemu_driver *driver, uint32_t id)
 {
 	struct pv_vm_view view;
 	struct qemu_vm *vm;
@@ -138,6 +149,10 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
 	vm->spec = NULL;
+	vm->attaching = false;
+	vm->taken_over = false;
+	vm->reset = NULL;
+	pv_engine_undefer(vm->driver->engine, &vm->note);
 	qemu_console_poll(vm);
 }
 
@@ -147,6 +162,11 @@ static void free_vm(struct qemu_vm *vm)
 	free(vm->name);
 	free(vm->dir);
 	free(vm->socket_dir);
+	free(vm->boot_id);
+	free(vm->new_boot_id);
+	free(vm->refusal);
+	pv_engine_undefer(vm->driver->engine, &vm->later);
+	pv_engine_undefer(vm->driver->engine, &vm->note);
 	free(vm);
 }
 
@@ -167,7 +187,7 @@ static void shut_down(struct qemu_call *call)
 }
 
 /* End of pause, resume or reset. A failure that costs the machine comes through its handler, before or after. */
-static void lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *msg)
+void qemu_lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct qemu_call *call = arg;
 
@@ -181,21 +201,20 @@ static void lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *m
 
 /* ---- the table ---- */
 
-static struct qemu_call *add_call(struct qemu_driver *driver, const Pv__CallStarted *started)
+struct qemu_call *qemu_add_call(struct qemu_driver *driver, const Pv__CallStarted *started)
 {
 	struct qemu_call *call = PV_NEW(struct qemu_call);
 
 	call->id = started->id;
-	call->vm = find_vm(driver, started->vm);
+	call->vm = qemu_find_vm(driver, started->vm);
 	call->kind = started->op_case;
 	HASH_ADD(hh, driver->calls, id, sizeof(call->id), call);
 	TAILQ_INSERT_TAIL(&call->vm->calls, call, link);
 	return call;
 }
 
-static void start(void *self, const Pv__CallStarted *started)
+void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 {
-	struct qemu_call *call = add_call(self, started);
 	struct pv_machine *machine = call->vm->machine;
 
 	if (qemu_host_call(call, started))
@@ -215,13 +234,13 @@ static void start(void *self, const Pv__CallStarted *started)
 		shut_down(call);
 		break;
 	case PV__CALL_STARTED__OP_PAUSE:
-		pv_machine_pause(machine, lifecycle_done, call);
+		pv_machine_pause(machine, qemu_lifecycle_done, call);
 		break;
 	case PV__CALL_STARTED__OP_RESUME:
-		pv_machine_resume(machine, lifecycle_done, call);
+		pv_machine_resume(machine, qemu_lifecycle_done, call);
 		break;
 	case PV__CALL_STARTED__OP_RESET:
-		pv_machine_reset(machine, started->reset->wait_ms, lifecycle_done, call);
+		pv_machine_reset(machine, started->reset->wait_ms, qemu_lifecycle_done, call);
 		break;
 	case PV__CALL_STARTED__OP_RUN:
 		qemu_run(call, started->run);
@@ -235,6 +254,11 @@ static void start(void *self, const Pv__CallStarted *started)
 	default:
 		PV_BUG("call %llu has an operation this driver does not know", (unsigned long long)started->id);
 	}
+}
+
+static void start(void *self, const Pv__CallStarted *started)
+{
+	qemu_begin(qemu_add_call(self, started), started);
 }
 
 static void cancel(void *self, uint64_t id)
@@ -304,7 +328,9 @@ static void destroy(void *self)
 	free(driver->socket_dir);
 	free(driver->cache_dir);
 	free(driver->agent);
+	pv_keeper_destroy(driver->keeper);
 	free(driver->accel);
+	free(driver->keeper_program);
 	free(driver);
 }
 
@@ -313,19 +339,31 @@ static const struct pv_driver_ops qemu_ops = {
 	.start = start,
 	.cancel = cancel,
 	.settle = settle,
+	.attach = qemu_attach,
+	.start_again = qemu_start_again,
+	.go = qemu_go,
 	.console_tail = console_tail,
 	.destroy = destroy,
 };
+
+enum pv_err pv_driver_qemu_take_over(struct pv_engine *engine, struct pv_errmsg *msg)
+{
+	PV_ASSERT(engine->driver == &qemu_ops);
+	return qemu_adopt_keeper(engine->driver_self, msg);
+}
 
 void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qemu_config *config)
 {
 	struct qemu_driver *driver = PV_NEW(struct qemu_driver);
 
 	driver->engine = engine;
+	driver->ids = pv_agent_ids_base(config->run_id);
 	driver->run_dir = pv_xstrdup(config->run_dir);
 	driver->socket_dir = pv_xstrdup(config->socket_dir);
 	driver->cache_dir = pv_xstrdup(config->cache_dir);
 	driver->agent = pv_xstrdup(config->agent);
 	driver->accel = config->accel != NULL ? pv_xstrdup(config->accel) : NULL;
+	driver->keeper_program = config->keeper != NULL ? pv_xstrdup(config->keeper) : NULL;
+	driver->orphan_ms = config->orphan_ms;
 	pv_engine_set_driver(engine, &qemu_ops, driver);
 }

@@ -6,14 +6,21 @@
 #include "proto/err.h"
 
 struct pv_driver_qemu_config {
+	const char *run_id;     /* ids of requests to the guests follow from it and the call */
 	const char *run_dir;    /* VM directories go to <run_dir>/vms/<id>-<name>/ */
 	const char *socket_dir; /* existing, mode 0700, short; its sockets are removed with the VMs */
 	const char *cache_dir;  /* merged initrds */
 	const char *agent;      /* static provium-agent */
 	const char *accel;      /* "auto", "kvm", "tcg", or NULL: the profile's */
+	const char *keeper;     /* provium-keeper, or NULL: none */
+	uint64_t orphan_ms;     /* how long VMs wait, paused, for another runner when this one is killed */
 };
 
 /* Makes the driver and hands it to `engine`. Strings are copied. */
 void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qemu_config *config);
+
+/* After the install, before any attach: makes the keeper of the dead runner watch this process. PV_OK also if there is none any more;
+ * another one is started then for what is attached. PV_ERR_BUSY: the run has a runner, or its VMs are being ended. */
+enum pv_err pv_driver_qemu_take_over(struct pv_engine *engine, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 #endif

@@ -14,8 +14,6 @@
 #include "vmctl/accel.h"
 #include "vmctl/image.h"
 
-static const struct pv_machine_handler machine_handler;
-
 /* ---- what is needed before QEMU can start ---- */
 
 static void random_bytes(void *out, size_t len)
@@ -133,8 +131,7 @@ static void fill_entropy(const Pv__VmSpec *spec, uint8_t entropy[SHA256_DIGEST_L
 	SHA256((const uint8_t *)text, strlen(text), entropy);
 }
 
-/* `first`: not for a conversation after a reset, when the battery clock has the time. */
-static void fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t entropy[SHA256_DIGEST_LENGTH], bool first)
+void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bool first)
 {
 	pva__hello__init(hello);
 	hello->hostname = vm->name;
@@ -186,12 +183,14 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 			.has_rng_seed = vm->spec->has_rng_seed,
 			.rng_seed = vm->spec->rng_seed,
 			.boot_deadline_ms = vm->spec->wait_ms,
+			.keeper = qemu_keeper(vm->driver),
+			.keeper_vm = vm->id,
 		};
-		fill_hello(vm, &hello, entropy, true);
-		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &machine_handler, vm,
+		qemu_fill_hello(vm, &hello, entropy, true);
+		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler, vm,
 		                       &vm->machine, msg);
 		if (err == PV_OK) {
-			fill_hello(vm, &hello, entropy, false);
+			qemu_fill_hello(vm, &hello, entropy, false);
 			pv_machine_set_hello(vm->machine, &hello);
 		}
 	}
@@ -212,6 +211,7 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	pv__vm_spec__pack(boot->spec, bytes);
 	vm->spec = pv__vm_spec__unpack(NULL, len, bytes);
 	free(bytes);
+	qemu_forget_boot_id(vm);
 	vm->boot = call;
 	PV_ASSERT(pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view));
 	err = choose_accel(vm, pv_engine_profile(vm->driver->engine, view.profile), &msg);
@@ -247,6 +247,8 @@ static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	result.memory_bytes = vm->spec->memory_bytes;
 	result.has_cpus = 1;
 	result.cpus = vm->spec->cpus;
+	result.has_console_start = 1;
+	result.console_start = pv_machine_console_start(vm->machine);
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
 	ended.boot = &result;
 	qemu_call_report(vm->boot, &ended);
@@ -266,17 +268,20 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 {
 	struct qemu_vm *vm = arg;
 
-	if (vm->boot != NULL)
+	if (vm->boot != NULL) {
 		report_boot(vm, hello);
-	else if (again && !reset_in_flight(vm))
+		return;
+	}
+	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
+		return;
+	qemu_note_boot_id(vm, hello->boot_id);
+	if (again && !reset_in_flight(vm))
 		pv_engine_vm_changed(vm->driver->engine, vm->id, PV__VM_CHANGE__VM_CHANGE_REBOOTED,
 		                     "the guest rebooted");
 }
 
-/* The guest has forgotten what it was doing. */
-static void on_reset(void *arg)
+void qemu_guest_reset(struct qemu_vm *vm)
 {
-	struct qemu_vm *vm = arg;
 	struct qemu_call *call;
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
@@ -289,6 +294,11 @@ static void on_reset(void *arg)
 			qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, 0, "the guest was reset meanwhile");
 	}
 	qemu_objects_end(vm);
+}
+
+static void on_reset(void *arg)
+{
+	qemu_guest_reset(arg);
 }
 
 /* Was the machine's end the outcome of a lifecycle call? Then the state follows from that. */
@@ -342,12 +352,16 @@ static void on_failed(void *arg, enum pv_err err, const struct pv_errmsg *msg, b
 	struct pv_errmsg text = *msg;
 
 	(void)err;
+	if (vm->attaching) { /* which was told */
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, text.text);
+		return;
+	}
 	if (kvm_failure && retry_under_tcg(vm))
 		return;
 	end_unasked(vm, PV__VM_CHANGE__VM_CHANGE_LOST, text.text);
 }
 
-static const struct pv_machine_handler machine_handler = {
+const struct pv_machine_handler qemu_machine_handler = {
 	.ready = on_ready,
 	.reset = on_reset,
 	.powered_off = on_powered_off,

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/lab/driver_qemu_internal.h"
+#include "engine/lab/driver_qemu_objects.h"
 #include "proto/mem.h"
 
 bool qemu_is_host_call(const struct qemu_call *call)
@@ -134,6 +134,8 @@ static void closed(void *arg)
 	struct qemu_call *call = arg;
 
 	qemu_stream_close(call->vm, call->object);
+	if (call->again && call->vm->machine != NULL) /* a tail, maybe, of which the state knows nothing any more */
+		qemu_release(call->vm, qemu_request_id(call->vm, call->object, QEMU_REQUEST_CALL));
 	qemu_call_done(call);
 }
 

@@ -131,7 +131,10 @@ void qemu_with_run(const Pv__RunCall *run, void (*use)(struct qemu_call *call, c
 
 static void start_run(struct qemu_call *call, const struct pv_guest_run *run)
 {
-	call->op = pv_guest_run(pv_machine_agent(call->vm->machine), run, run_done, call);
+	struct pv_guest_run same = *run;
+
+	same.id = qemu_request_id(call->vm, call->id, QEMU_REQUEST_CALL);
+	call->op = pv_guest_run(pv_machine_agent(call->vm->machine), &same, run_done, call);
 }
 
 void qemu_run(struct qemu_call *call, const Pv__RunCall *run)
@@ -150,6 +153,7 @@ void qemu_write_file(struct qemu_call *call, const Pv__WriteFileCall *write)
 {
 	struct pv_bytes path = { write->path.data, write->path.len };
 
-	call->op = pv_guest_write_file(pv_machine_agent(call->vm->machine), path, qemu_payload_bytes(write->content),
-	                               write->has_perm ? write->perm : 0644, write_done, call);
+	call->op = pv_guest_write_file(
+	    pv_machine_agent(call->vm->machine), qemu_request_id(call->vm, call->id, QEMU_REQUEST_CALL), path,
+	    qemu_payload_bytes(write->content), write->has_perm ? write->perm : 0644, write_done, call);
 }

@@ -11,6 +11,7 @@
 #include "vmctl/guest_ops.h"
 #include "vmctl/machine.h"
 
+struct pv_keeper;
 struct qemu_driver;
 struct qemu_vm;
 
@@ -29,8 +30,10 @@ struct qemu_call {
 	uint64_t agent_id; /* of the object it opens */
 	uint64_t offset;   /* read_console; `max` 0: all there is */
 	uint32_t max;
-	bool killed;   /* close_process: SIGKILL was sent */
-	char *refusal; /* for later: why the call cannot be carried out */
+	bool killed;      /* close_process: SIGKILL was sent */
+	bool again;       /* started by another runner before */
+	uint64_t release; /* agent's object that goes when the outcome is safe; 0: none */
+	char *refusal;    /* for later: why the call cannot be carried out */
 	Pv__ErrorKind refusal_kind;
 	UT_hash_handle hh;
 	TAILQ_ENTRY(qemu_call) link; /* of its VM, until it is freed */
@@ -50,6 +53,8 @@ struct qemu_object {
 
 	/* of a process */
 	struct pv_guest_op *wait;
+	bool rebuilt;  /* another runner started it, and whether it runs is not known before the guest has answered */
+	char *unknown; /* it has ended, but how cannot be told: the reason */
 	bool ended;
 	bool timed_out; /* killed by the time limit of a wait */
 	enum pv_guest_status status;
@@ -62,6 +67,8 @@ TAILQ_HEAD(qemu_object_list, qemu_object);
 
 struct qemu_background {
 	struct qemu_vm *vm;
+	uint64_t call; /* whose outcome must be safe before the guest may forget it; 0: none */
+	bool done;
 	struct pv_guest_op *op;
 	TAILQ_ENTRY(qemu_background) link;
 };
@@ -85,22 +92,58 @@ struct qemu_vm {
 	char uuid[37];
 	bool kvm;
 	bool kvm_optional; /* accelerator "auto": TCG may take over */
+
+	/* of a VM that another runner booted */
+	bool attaching;          /* its result is not told yet */
+	bool taken_over;         /* its agent has not answered this runner yet */
+	bool stays_paused;       /* go() is not for it */
+	char *boot_id;           /* of the guest as that runner knew it */
+	struct qemu_call *reset; /* waits for go() */
+	uint64_t reset_ms;
+	char *refusal; /* why it cannot be attached, for `later` */
+	enum pv_err refused_err;
+	struct pv_deferred later;
+	struct pv_deferred note; /* the guest has booted again, which is safe in the journal when this runs */
+	char *new_boot_id;
 	UT_hash_handle hh;
 };
 
 struct qemu_driver {
 	struct pv_engine *engine;
+	uint64_t ids; /* see vmctl/agent_ids.h */
 	char *run_dir;
 	char *socket_dir;
 	char *cache_dir;
 	char *agent;
 	char *accel;
+	char *keeper_program; /* NULL: none is wanted */
+	uint64_t orphan_ms;
+	struct pv_keeper *keeper; /* NULL before the first VM, or if there is none */
+	bool keeper_tried;
 	bool told_no_kvm;
 	struct qemu_vm *vms;
 	struct qemu_call *calls;
 };
 
 /* ---- driver_qemu.c ---- */
+struct qemu_vm *qemu_find_vm(struct qemu_driver *driver, uint32_t id); /* made if need be; the state has it */
+struct qemu_call *qemu_add_call(struct qemu_driver *driver, const Pv__CallStarted *started);
+/* Starts a call that was added. */
+void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started);
+/* A pv_machine_cb: end of pause, resume or reset. */
+void qemu_lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *msg);
+
+/* The requests of a call that do something in the guest, so that their ids must be the same for whoever asks. */
+enum qemu_request {
+	QEMU_REQUEST_CALL = 0,        /* executes it; names what it opens */
+	QEMU_REQUEST_TERM = 1,        /* SIGTERM of close_process */
+	QEMU_REQUEST_KILL = 2,        /* SIGKILL of close_process, or at the time limit of wait or worker_run */
+	QEMU_REQUEST_WORKER_TERM = 3, /* of spawn: SIGTERM because its worker closes */
+	QEMU_REQUEST_WORKER_KILL = 4,
+	QEMU_REQUEST_UNDO = 5, /* SIGKILL to what a cancelled call has started */
+};
+
+uint64_t qemu_request_id(const struct qemu_vm *vm, uint64_t call, enum qemu_request nth);
 
 /* Reports the end of `call`; a second report of one call is a bug. */
 void qemu_call_report(struct qemu_call *call, Pv__CallEnded *ended);
@@ -114,7 +157,28 @@ void qemu_call_refuse(struct qemu_call *call, Pv__ErrorKind kind, const char *fm
  * for, ends well by itself. */
 void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text);
 
+/* ---- driver_qemu_keeper.c ---- */
+
+/* The keeper of the run, started before its first VM; NULL if there is none, which was told. */
+struct pv_keeper *qemu_keeper(struct qemu_driver *driver);
+enum pv_err qemu_adopt_keeper(struct qemu_driver *driver, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- driver_qemu_attach.c ---- */
+void qemu_attach(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test);
+void qemu_start_again(void *self, const Pv__CallStarted *started);
+void qemu_go(void *self);
+/* The agent of a VM that was taken over has answered. True if the guest has booted in between: its objects are gone then. */
+bool qemu_taken_over(struct qemu_vm *vm, const char *boot_id);
+/* The guest has booted again by itself or by a reset: its boot id is kept for the next runner. */
+void qemu_note_boot_id(struct qemu_vm *vm, const char *boot_id);
+void qemu_forget_boot_id(struct qemu_vm *vm);
+
 /* ---- driver_qemu_boot.c ---- */
+/* `first`: not for a conversation after a reset, when the battery clock has the time. `entropy` is for the 32 bytes of it. */
+void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bool first);
+/* The guest has forgotten what it was doing. */
+void qemu_guest_reset(struct qemu_vm *vm);
+extern const struct pv_machine_handler qemu_machine_handler;
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
 
 /* ---- driver_qemu_guest.c ---- */

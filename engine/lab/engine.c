@@ -21,14 +21,24 @@ static uint64_t monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* In the turn behind that in which the open calls were started again. */
+static void go(void *arg)
+{
+	struct pv_engine *engine = arg;
+
+	engine->driver->go(engine->driver_self);
+}
+
 struct pv_engine *pv_engine_create(const struct pv_engine_config *config)
 {
 	struct pv_engine *engine = PV_NEW(struct pv_engine);
 
 	engine->config = *config;
 	engine->state = pv_state_create();
-	engine->mono_origin_ns = monotonic_ns();
-	if (getrandom(engine->mac_key, sizeof(engine->mac_key), 0) != (ssize_t)sizeof(engine->mac_key))
+	engine->mono_origin_ns = monotonic_ns() - config->mono_from_ns;
+	if (config->mac_key != NULL)
+		memcpy(engine->mac_key, config->mac_key, sizeof(engine->mac_key));
+	else if (getrandom(engine->mac_key, sizeof(engine->mac_key), 0) != (ssize_t)sizeof(engine->mac_key))
 		PV_BUG("getrandom: %s", strerror(errno));
 	TAILQ_INIT(&engine->intents);
 	TAILQ_INIT(&engine->outcomes);
@@ -36,6 +46,7 @@ struct pv_engine *pv_engine_create(const struct pv_engine_config *config)
 	TAILQ_INIT(&engine->listeners);
 	LIST_INIT(&engine->scopes);
 	LIST_INIT(&engine->admits);
+	engine->go = (struct pv_deferred){ .run = go, .arg = engine };
 	return engine;
 }
 
@@ -48,6 +59,8 @@ void pv_engine_destroy(struct pv_engine *engine)
 	pv_engine_drop_scopes(engine);
 	pv_engine_drop_admits(engine);
 	pv_engine_drop_calls(engine);
+	pv_engine_drop_tracks(engine);
+	pv_retrace_destroy(engine);
 	pv_state_destroy(engine->state);
 	explicit_bzero(engine->mac_key, sizeof(engine->mac_key));
 	free(engine);
@@ -83,6 +96,11 @@ uint64_t pv_engine_seed(const struct pv_engine *engine)
 uint64_t pv_engine_mono_ns(const struct pv_engine *engine)
 {
 	return monotonic_ns() - engine->mono_origin_ns;
+}
+
+const uint8_t *pv_engine_mac_key(const struct pv_engine *engine)
+{
+	return engine->mac_key;
 }
 
 const struct pv_profile *pv_engine_profile(const struct pv_engine *engine, const char *name)
@@ -152,6 +170,10 @@ void pv_engine_notice(struct pv_engine *engine, const char *fmt, ...)
 	va_start(ap, fmt);
 	text = pv_xvasprintf(fmt, ap);
 	va_end(ap);
+	if (pv_retrace_takes_notice(engine, text)) {
+		free(text);
+		return;
+	}
 	if (engine->config.notice != NULL)
 		engine->config.notice(engine->config.notice_arg, text);
 	notice.text = text;
@@ -224,6 +246,7 @@ void pv_engine_turn(struct pv_engine *engine)
 
 	run_deferred(engine, turn);
 	commit(engine);
+	pv_retrace_pump(engine);
 	if (!engine->has_failed) {
 		pv_engine_settle_outcomes(engine);
 		pv_engine_start_intents(engine);

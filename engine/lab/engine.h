@@ -38,6 +38,8 @@ struct pv_engine_config {
 	const struct pv_profile *profiles; /* stay the caller's, and outlive the engine */
 	size_t n_profiles;
 	uint64_t seed;
+	uint64_t mono_from_ns;                       /* where engine time goes on; 0 for a new run */
+	const uint8_t *mac_key;                      /* PV_ENGINE_MAC_KEY_BYTES; NULL: a new one */
 	void (*notice)(void *arg, const char *line); /* one line for the user; may be NULL */
 	void *notice_arg;
 };
@@ -57,6 +59,35 @@ uint64_t pv_engine_seed(const struct pv_engine *engine);
 uint64_t pv_engine_mono_ns(const struct pv_engine *engine);
 /* NULL if there is no such profile. */
 const struct pv_profile *pv_engine_profile(const struct pv_engine *engine, const char *name);
+
+/* Engine time of the file's last event. Unlike a clock it says the same when the record of the file is gone through again. */
+uint64_t pv_engine_file_ns(struct pv_engine *engine, uint32_t file);
+/* The highest id of the file's calls so far. */
+uint64_t pv_engine_last_call(struct pv_engine *engine, uint32_t file);
+
+/* Secrets in the journal are HMACs under this key of the run. */
+#define PV_ENGINE_MAC_KEY_BYTES 32
+const uint8_t *pv_engine_mac_key(const struct pv_engine *engine);
+
+/* ---- what a script tells about its progress ---- */
+
+/* A task of the file takes a step: it goes on behind a wait. */
+void pv_engine_step(struct pv_engine *engine, uint32_t file);
+/* A step is under way while the engine takes turns (the script computes for long): what the world has to tell this file waits for its
+ * end, so that a script never sees a change between two waits. */
+void pv_engine_set_busy(struct pv_engine *engine, uint32_t file, bool busy);
+
+/* ---- the end of a file before its time ---- */
+
+enum pv_interrupt { PV_INTERRUPT_FILE, PV_INTERRUPT_TIMED_OUT, PV_INTERRUPT_TEST };
+
+typedef void pv_engine_interrupt_cb(void *arg, const char *reason, enum pv_interrupt kind);
+
+/* Proposes FileInterrupted and calls back what pv_engine_on_interrupt() has set. Nothing if that is NULL. */
+void pv_engine_interrupt(struct pv_engine *engine, uint32_t file, const char *reason, enum pv_interrupt kind);
+void pv_engine_on_interrupt(struct pv_engine *engine, uint32_t file, pv_engine_interrupt_cb *interrupted, void *arg);
+/* Calls of the file without an outcome. */
+uint32_t pv_engine_open_calls(struct pv_engine *engine, uint32_t file);
 
 /* ---- changing the lab ---- */
 

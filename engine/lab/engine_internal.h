@@ -6,8 +6,8 @@
 
 #include "engine/lab/admission.h"
 #include "engine/lab/engine.h"
-
-#define PV_MAC_KEY_BYTES 32
+#include "engine/lab/retrace.h"
+#include "engine/lab/timer.h"
 
 /* A call from its intent until its outcome was delivered. */
 struct pv_call {
@@ -21,6 +21,8 @@ struct pv_call {
 	Pv__CallStarted *intent; /* payloads inline, for the driver; NULL once it has started */
 	Pv__CallEnded *outcome;  /* payloads inline; NULL until it has ended */
 	bool canceled;           /* before the driver was told */
+	bool retraced;           /* from the record: the driver does not know it */
+	bool again;              /* was from the record, and had no outcome there */
 	pv_engine_call_cb *cb;   /* NULL: nobody waits */
 	void *arg;
 	struct pv_deferred deliver;
@@ -40,11 +42,51 @@ LIST_HEAD(pv_scope_list, pv_scope_close);
 struct pv_admit;
 LIST_HEAD(pv_admit_list, pv_admit);
 
+/* Something from the world that waits for the end of a step. */
+struct pv_news {
+	Pv__CallEnded *ended; /* the outcome of a call, */
+	uint32_t vm;          /* or a change of a VM, */
+	Pv__VmChange change;
+	char *reason;
+	struct pv_engine_timer *timer; /* or a timer */
+	TAILQ_ENTRY(pv_news) link;
+};
+TAILQ_HEAD(pv_news_list, pv_news);
+
+struct pv_retrace_file;
+
+/* What the engine keeps of a file besides the state. */
+struct pv_track {
+	struct pv_engine *engine;
+	uint32_t file;
+	uint64_t steps;
+	uint64_t timers; /* started */
+	uint64_t at_ns;  /* of its last event */
+	uint64_t last_call;
+	LIST_HEAD(, pv_engine_timer) running;
+	pv_engine_interrupt_cb *interrupted;
+	void *interrupted_arg;
+	uint32_t open_calls;
+	bool busy;
+	struct pv_news_list news;
+	struct pv_deferred bring;      /* brings the news */
+	struct pv_retrace_file *again; /* NULL: live */
+	bool matched;                  /* its last proposal was in the record */
+	UT_hash_handle hh;
+};
+
+struct pv_retrace;
+
 struct pv_engine {
 	struct pv_engine_config config;
 	struct pv_state *state;
 	uint64_t mono_origin_ns;
-	uint8_t mac_key[PV_MAC_KEY_BYTES];
+	uint8_t mac_key[PV_ENGINE_MAC_KEY_BYTES];
+	struct pv_track *tracks;    /* by file */
+	struct pv_retrace *retrace; /* NULL: none */
+	bool held;                  /* resuming: the world stands still */
+	struct pv_deferred go;      /* it moves again */
+	unsigned attaching;         /* VMs that the driver takes over */
 	const struct pv_driver_ops *driver;
 	void *driver_self;
 	struct pv_call *calls;        /* by id */
@@ -70,6 +112,72 @@ enum pv_err pv_engine_record(struct pv_engine *engine, Pv__Event *event, struct 
 /* The journal cannot be written: remembers why. Returns `err`. */
 enum pv_err pv_engine_fail(struct pv_engine *engine, enum pv_err err, const struct pv_errmsg *msg);
 
+/* ---- track.c ---- */
+
+/* Makes it if there is none. `file` 0 gives NULL. */
+struct pv_track *pv_track(struct pv_engine *engine, uint32_t file);
+/* Notes the event, which was recorded or applied. */
+void pv_track_note(struct pv_track *track, const Pv__Event *event);
+/* True if the file is in the midst of a step: the news was kept. Takes over what `news` owns then. */
+bool pv_track_holds(struct pv_track *track, const struct pv_news *news);
+void pv_track_forget_timer(struct pv_track *track, const struct pv_engine_timer *timer);
+void pv_engine_drop_tracks(struct pv_engine *engine);
+
+/* ---- timer.c ---- */
+
+/* Runs the clocks of the timers that were started without one. */
+void pv_engine_run_timers(struct pv_engine *engine);
+/* The event of a timer is there: it fires. A number that nobody has any more is fine. */
+void pv_engine_fire(struct pv_track *track, uint64_t number);
+/* Proposes the event, and fires. */
+void pv_engine_timer_is_due(struct pv_engine_timer *timer);
+
+/* ---- retrace.c ---- */
+
+/* Is the track still on its record? */
+bool pv_retrace_is_on(const struct pv_track *track);
+/* A proposal of a file that goes through its record: matches it with the record, takes over the ids, applies. PV_ERR_STATE if it diverged.
+ * *recorded, if not NULL, gets the recorded event, payloads inline, which the caller frees. */
+enum pv_err pv_retrace_propose(struct pv_track *track, Pv__Event *event, Pv__Event **recorded, struct pv_errmsg *msg);
+/* Applies what came from the world before what the record has of `proposal`. A track that is live is fine. */
+void pv_retrace_catch_up(struct pv_track *track, const Pv__Event *proposal);
+/* Applies what came from the world and is due. True if something was. */
+bool pv_retrace_pump(struct pv_engine *engine);
+/* The refusal that a request met at once, if the record has that next; else PV_OK. */
+enum pv_err pv_retrace_refusal(struct pv_engine *engine, uint32_t file, uint32_t vm, struct pv_errmsg *msg);
+bool pv_retrace_is_rehearsal(const struct pv_engine *engine);
+/* True if a notice with this text is in the record, and is so no longer. */
+bool pv_retrace_takes_notice(struct pv_engine *engine, const char *text);
+void pv_retrace_destroy(struct pv_engine *engine);
+
+/* ---- retrace_diff.c ---- */
+
+/* The first difference that counts: "run.argv[2]: \"b\" instead of \"a\"" of `now` against `then`, appended to `out`. False if there is
+ * none. */
+bool pv_event_differs(const Pv__Event *now, const Pv__Event *then, bool rehearsal, bool secrets, struct pv_buf *out);
+/* "file.lua:12: run on the VM \"a\"": what an event is, for messages. */
+void pv_event_describe(const struct pv_state *state, const Pv__Event *event, struct pv_buf *out);
+/* Ids that were assigned, and times, from `then` into `now`. */
+void pv_event_take_ids(Pv__Event *now, const Pv__Event *then);
+
+/* ---- propose.c ---- */
+
+/* The event is applied and told to the listeners. */
+void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *event);
+/* Appends (times and step set already), applies, tells. Payloads are sealed meanwhile. */
+enum pv_err pv_engine_append(struct pv_engine *engine, Pv__Event *event, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* call.c: the outcome is committed or in the record: applies it to the waiting call, whose callback is deferred. Takes over `ended`. */
+void pv_engine_end_call(struct pv_engine *engine, struct pv_call *call, Pv__CallEnded *ended);
+struct pv_call *pv_engine_find_call(struct pv_engine *engine, uint64_t id);
+/* Starts the calls of the record that have no outcome. */
+void pv_engine_start_open_calls(struct pv_engine *engine);
+
+/* admission.c: the request of a VM (0: of the claim) of `file`; NULL: none. */
+struct pv_admission_request *pv_engine_admit_find(struct pv_engine *engine, uint32_t file, uint32_t vm);
+/* Asks for what was not asked while the record was gone through. */
+void pv_engine_ask_admits(struct pv_engine *engine);
+
 /* call.c: the parts of a turn that concern calls. */
 void pv_engine_start_intents(struct pv_engine *engine);
 void pv_engine_settle_outcomes(struct pv_engine *engine);
@@ -82,6 +190,8 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 /* admission.c: a boot whose options are resolved; started->id becomes its handle. */
 enum pv_err pv_engine_admit_boot(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Do boots and claims wait to be admitted? While a record is gone through they wait for what it says. */
+bool pv_engine_admits(const struct pv_engine *engine);
 /* False if no such request waits. */
 bool pv_engine_admit_withdraw(struct pv_engine *engine, uint64_t handle);
 void pv_engine_drop_admits(struct pv_engine *engine);
@@ -116,5 +226,7 @@ enum pv_err pv_seal_event(struct pv_engine *engine, Pv__Event *event, struct pv_
                           struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Puts the inline forms back and frees `seal`. */
 void pv_seal_undo(struct pv_seal *seal);
+/* Reads the blobs of an event back into it. `event` was decoded, its fields belong to it. */
+enum pv_err pv_unseal_event(struct pv_journal *journal, Pv__Event *event, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 #endif

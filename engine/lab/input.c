@@ -21,10 +21,23 @@ static Pv__ScriptInput *copy_input(const Pv__ScriptInput *input)
 enum pv_err pv_engine_input(struct pv_engine *engine, Pv__Event *event, pv_input_cb *take, void *arg,
                             Pv__ScriptInput **out, struct pv_errmsg *msg)
 {
-	enum pv_err err = pv_decide(engine->state, event, msg);
+	struct pv_track *track = pv_track(engine, event->file);
+	Pv__Event *recorded = NULL;
+	enum pv_err err;
 
+	pv_retrace_catch_up(track, event);
+	err = pv_decide(engine->state, event, msg);
 	if (err != PV_OK)
 		return err;
+	if (pv_retrace_is_on(track)) {
+		err = pv_retrace_propose(track, event, &recorded, msg);
+		if (err != PV_OK)
+			return err;
+		*out = recorded->script_input;
+		recorded->body_case = PV__EVENT__BODY__NOT_SET;
+		pv__event__free_unpacked(recorded, NULL);
+		return PV_OK;
+	}
 	take(arg, event->script_input);
 	err = pv_engine_record(engine, event, msg);
 	if (err == PV_OK)
@@ -34,7 +47,7 @@ enum pv_err pv_engine_input(struct pv_engine *engine, Pv__Event *event, pv_input
 
 bool pv_engine_is_again(const struct pv_engine *engine, uint32_t file)
 {
-	(void)engine;
-	(void)file;
-	return false;
+	enum pv_retrace_at at = pv_engine_retrace_at(engine, file);
+
+	return at != PV_RETRACE_LIVE && at != PV_RETRACE_AT_END && !pv_retrace_is_rehearsal(engine);
 }

@@ -22,23 +22,28 @@ enum pv_err pv_engine_fail(struct pv_engine *engine, enum pv_err err, const stru
 	return err;
 }
 
-enum pv_err pv_engine_record(struct pv_engine *engine, Pv__Event *event, struct pv_errmsg *msg)
+void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *event)
+{
+	struct pv_track *track = pv_track(engine, event->has_file ? event->file : 0);
+	struct pv_engine_listener *listener, *next;
+	struct pv_errmsg reason = { 0 };
+
+	if (pv_state_apply(engine->state, event, &reason) != PV_OK)
+		PV_BUG("event %llu was decided but does not apply: %s", (unsigned long long)seq, reason.text);
+	if (track != NULL)
+		pv_track_note(track, event);
+	for (listener = TAILQ_FIRST(&engine->listeners); listener != NULL; listener = next) {
+		next = TAILQ_NEXT(listener, link);
+		listener->event(listener->arg, seq, event);
+	}
+}
+
+enum pv_err pv_engine_append(struct pv_engine *engine, Pv__Event *event, struct pv_errmsg *msg)
 {
 	struct pv_seal seal = { 0 };
-	struct pv_engine_listener *listener, *next;
 	struct pv_errmsg reason = { 0 };
 	uint64_t seq = 0;
 	enum pv_err err;
-
-	if (engine->has_failed) {
-		if (msg != NULL)
-			*msg = engine->failure;
-		return PV_ERR_IO;
-	}
-	event->has_wall_ns = 1;
-	event->wall_ns = wall_ns();
-	event->has_mono_ns = 1;
-	event->mono_ns = pv_engine_mono_ns(engine);
 
 	err = pv_seal_event(engine, event, &seal, &reason);
 	if (err == PV_OK)
@@ -50,20 +55,41 @@ enum pv_err pv_engine_record(struct pv_engine *engine, Pv__Event *event, struct 
 		return pv_engine_fail(engine, err, &reason);
 	}
 	engine->dirty = true;
-	if (pv_state_apply(engine->state, event, &reason) != PV_OK)
-		PV_BUG("event %llu was decided but does not apply: %s", (unsigned long long)seq, reason.text);
-	for (listener = TAILQ_FIRST(&engine->listeners); listener != NULL; listener = next) {
-		next = TAILQ_NEXT(listener, link);
-		listener->event(listener->arg, seq, event);
-	}
+	pv_engine_apply(engine, seq, event);
 	pv_seal_undo(&seal);
 	return PV_OK;
 }
 
+enum pv_err pv_engine_record(struct pv_engine *engine, Pv__Event *event, struct pv_errmsg *msg)
+{
+	struct pv_track *track = pv_track(engine, event->has_file ? event->file : 0);
+
+	if (engine->has_failed) {
+		if (msg != NULL)
+			*msg = engine->failure;
+		return PV_ERR_IO;
+	}
+	if (track != NULL && pv_retrace_is_on(track))
+		return pv_retrace_propose(track, event, NULL, msg);
+	event->has_wall_ns = 1;
+	event->wall_ns = wall_ns();
+	event->has_mono_ns = 1;
+	event->mono_ns = pv_engine_mono_ns(engine);
+	if (track != NULL) {
+		track->matched = false;
+		event->has_step = 1;
+		event->step = track->steps;
+	}
+	return pv_engine_append(engine, event, msg);
+}
+
 enum pv_err pv_engine_propose(struct pv_engine *engine, Pv__Event *proposal, struct pv_errmsg *msg)
 {
-	enum pv_err err = pv_decide(engine->state, proposal, msg);
+	enum pv_err err;
 
+	if (proposal->has_file)
+		pv_retrace_catch_up(pv_track(engine, proposal->file), proposal);
+	err = pv_decide(engine->state, proposal, msg);
 	if (err != PV_OK)
 		return err;
 	return pv_engine_record(engine, proposal, msg);

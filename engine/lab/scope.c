@@ -32,7 +32,7 @@ static void finish(void *arg)
 	closed.id = close->lab;
 	event.body_case = PV__EVENT__BODY_LAB_CLOSED;
 	event.lab_closed = &closed;
-	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed)
+	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !pv_engine_is_lost(engine, close->file))
 		PV_BUG("a scope does not close: %s", msg.text);
 	LIST_REMOVE(close, link);
 	free(close);
@@ -81,7 +81,7 @@ static void shut_down(struct pv_scope_close *close, uint32_t id)
 	event.call_started = &started;
 	if (pv_engine_call(engine, &event, vm_down, close, &msg) == PV_OK)
 		close->pending++;
-	else if (!engine->has_failed)
+	else if (!pv_engine_is_lost(engine, close->file))
 		PV_BUG("VM %s cannot be shut down: %s", vm.name, msg.text);
 }
 

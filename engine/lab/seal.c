@@ -147,6 +147,50 @@ enum pv_err pv_seal_event(struct pv_engine *engine, Pv__Event *event, struct pv_
 	return err;
 }
 
+/* ---- and back ---- */
+
+static enum pv_err unseal(struct pv_journal *journal, Pv__Payload *payload, struct pv_errmsg *msg)
+{
+	void *data;
+	size_t len;
+	enum pv_err err;
+
+	if (payload == NULL || payload->kind_case != PV__PAYLOAD__KIND_BLOB)
+		return PV_OK;
+	if (payload->blob->sha256.len != PV_SHA256_BYTES)
+		return pv_err_set(msg, PV_ERR_CORRUPT, "an event names a blob without a hash");
+	err = pv_journal_blob_get(journal, payload->blob->sha256.data, &data, &len, msg);
+	if (err != PV_OK)
+		return err;
+	pv__blob__free_unpacked(payload->blob, NULL);
+	payload->kind_case = PV__PAYLOAD__KIND_DATA;
+	payload->data.data = data;
+	payload->data.len = len;
+	return PV_OK;
+}
+
+enum pv_err pv_unseal_event(struct pv_journal *journal, Pv__Event *event, struct pv_errmsg *msg)
+{
+	Pv__CallEnded *ended = event->call_ended;
+	enum pv_err err;
+
+	if (event->body_case == PV__EVENT__BODY_SCRIPT_INPUT)
+		return unseal(journal, event->script_input->data, msg);
+	if (event->body_case != PV__EVENT__BODY_CALL_ENDED)
+		return PV_OK;
+	switch (ended->outcome_case) {
+	case PV__CALL_ENDED__OUTCOME_RUN:
+		err = unseal(journal, ended->run->stdout_data, msg);
+		return err == PV_OK ? unseal(journal, ended->run->stderr_data, msg) : err;
+	case PV__CALL_ENDED__OUTCOME_DATA:
+		return unseal(journal, ended->data, msg);
+	case PV__CALL_ENDED__OUTCOME_STREAM_DATA:
+		return unseal(journal, ended->stream_data->data, msg);
+	default:
+		return PV_OK;
+	}
+}
+
 void pv_seal_undo(struct pv_seal *seal)
 {
 	for (size_t i = 0; i < seal->n; i++) {

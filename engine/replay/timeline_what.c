@@ -73,6 +73,9 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 	case PV__EVENT__BODY_VM_CHANGED:
 		vm_object(before, event->vm_changed->vm, out);
 		break;
+	case PV__EVENT__BODY_ADMISSION_REFUSED:
+		vm_object(before, event->admission_refused->vm, out);
+		break;
 	case PV__EVENT__BODY_TASK_STARTED:
 		pv_buf_addf(out, "task %u", event->task_started->id);
 		break;
@@ -465,6 +468,34 @@ static void lab_event(const Pv__Event *event, const struct pv_state *before, str
 	}
 }
 
+static void progress_event(const Pv__Event *event, struct pv_buf *out)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_RUN_RESUMED:
+		pv_buf_addf(out, "run resumed by process %u", event->run_resumed->pid);
+		break;
+	case PV__EVENT__BODY_FILE_RESTARTED:
+		pv_buf_addstr(out, "file begins anew");
+		text(out, ": ", event->file_restarted->reason);
+		break;
+	case PV__EVENT__BODY_FILE_INTERRUPTED:
+		pv_buf_addstr(out, "file is ended");
+		text(out, ": ", event->file_interrupted->reason);
+		break;
+	case PV__EVENT__BODY_TIMER_FIRED:
+		pv_buf_addf(out, "timer %llu fires", (unsigned long long)event->timer_fired->number);
+		break;
+	case PV__EVENT__BODY_ADMISSION_REFUSED:
+		pv_buf_addstr(out, "refused");
+		text(out, ": ", event->admission_refused->reason);
+		break;
+	default:
+		pv_buf_addf(out, "call %llu ", (unsigned long long)event->call_reconciled->id);
+		enum_word(out, &pv__reconciliation__descriptor, (int)event->call_reconciled->how,
+		          strlen("RECONCILIATION_"));
+	}
+}
+
 static void vm_changed(const Pv__VmChanged *change, struct pv_buf *out)
 {
 	enum_word(out, &pv__vm_change__descriptor, (int)change->change, strlen("VM_CHANGE_"));
@@ -542,6 +573,14 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_BARRIER_OPENED:
 	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
 		barrier_event(event, before, out);
+		break;
+	case PV__EVENT__BODY_RUN_RESUMED:
+	case PV__EVENT__BODY_FILE_RESTARTED:
+	case PV__EVENT__BODY_FILE_INTERRUPTED:
+	case PV__EVENT__BODY_TIMER_FIRED:
+	case PV__EVENT__BODY_ADMISSION_REFUSED:
+	case PV__EVENT__BODY_CALL_RECONCILED:
+		progress_event(event, out);
 		break;
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 		text(out, "took in ", event->script_input->name);

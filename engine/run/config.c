@@ -134,6 +134,7 @@ static void fill_overlays(struct pv_config *config)
 	char *overlay = pv_config_find_overlay(bindir);
 
 	config->agent = pv_config_join(bindir, "provium-agent");
+	config->keeper = pv_config_join(bindir, "provium-keeper");
 	for (size_t i = 0; overlay && i < config->n_profiles; i++)
 		if (!config->profiles[i].agent_overlay)
 			config->profiles[i].agent_overlay = pv_xstrdup(overlay);
@@ -184,6 +185,7 @@ void pv_config_free(struct pv_config *config)
 	free(config->cache_dir);
 	free(config->run_dir);
 	free(config->agent);
+	free(config->keeper);
 	*config = (struct pv_config){ 0 };
 }
 

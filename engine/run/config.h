@@ -23,6 +23,7 @@ struct pv_config {
 	char *run_dir;         /* absolute; may not exist yet */
 	struct pv_profile *profiles;
 	size_t n_profiles; /* sorted by name, bytewise */
+	char *keeper;      /* <bindir>/provium-keeper; may not exist */
 	char *agent;       /* <bindir>/provium-agent, packed where a profile has no overlay; may not exist */
 };
 

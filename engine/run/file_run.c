@@ -1,10 +1,11 @@
 #include "engine/run/file_run.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/core/units.h"
+#include "engine/lab/retrace.h"
+#include "engine/lab/timer.h"
 #include "engine/replay/text.h"
 #include "engine/script/script.h"
 #include "proto/mem.h"
@@ -27,7 +28,7 @@ struct pv_file_run {
 	bool timed_out;
 	char *stop_reason; /* set: no further test begins */
 	char *chunk_error;
-	struct event *timer;
+	struct pv_engine_timer timer;
 	struct pv_deferred timeout;
 };
 
@@ -36,7 +37,8 @@ static void close_root(struct pv_file_run *run);
 
 /* ---- events ---- */
 
-/* False if the journal failed: the caller returns and the file stays where it is. The runner's own proposals are never refused. */
+/* False if the journal failed, or if the file has left its record: the caller returns and the file stays where it is. The runner's own
+ * proposals are never refused otherwise. */
 static bool propose(struct pv_file_run *run, Pv__Event *event)
 {
 	struct pv_errmsg msg = { .text = "" };
@@ -45,7 +47,7 @@ static bool propose(struct pv_file_run *run, Pv__Event *event)
 	event->file = run->config.file;
 	if (pv_engine_propose(run->config.engine, event, &msg) == PV_OK)
 		return true;
-	if (!pv_engine_failed(run->config.engine))
+	if (!pv_engine_is_lost(run->config.engine, run->config.file))
 		PV_BUG("file %u: an event of the runner was refused: %s", run->config.file, msg.text);
 	return false;
 }
@@ -207,8 +209,9 @@ static void root_closed(void *arg)
 {
 	struct pv_file_run *run = arg;
 
-	event_del(run->timer);
-	if (pv_engine_failed(run->config.engine) || !propose_claim_released(run) || !propose_completed(run))
+	pv_engine_timer_stop(&run->timer);
+	if (pv_engine_is_lost(run->config.engine, run->config.file) || !propose_claim_released(run) ||
+	    !propose_completed(run))
 		return;
 	run->phase = PHASE_COMPLETED;
 	run->config.done(run->config.arg, run);
@@ -219,7 +222,7 @@ static void close_lab(struct pv_file_run *run, uint32_t lab, void (*closed)(void
 	struct pv_errmsg msg = { .text = "" };
 
 	if (pv_engine_close_scope(run->config.engine, run->config.file, lab, closed, run, &msg) != PV_OK &&
-	    !pv_engine_failed(run->config.engine))
+	    !pv_engine_is_lost(run->config.engine, run->config.file))
 		PV_BUG("file %u: lab %u does not close: %s", run->config.file, lab, msg.text);
 }
 
@@ -235,7 +238,7 @@ static void test_scope_closed(void *arg)
 {
 	struct pv_file_run *run = arg;
 
-	if (pv_engine_failed(run->config.engine))
+	if (pv_engine_is_lost(run->config.engine, run->config.file))
 		return;
 	run->index++;
 	next_test(run);
@@ -290,7 +293,7 @@ static void next_test(struct pv_file_run *run)
 			return;
 		}
 	}
-	if (!pv_engine_failed(run->config.engine))
+	if (!pv_engine_is_lost(run->config.engine, run->config.file))
 		close_root(run);
 }
 
@@ -298,7 +301,7 @@ static void chunk_done(void *arg, Pv__Verdict verdict, const char *message)
 {
 	struct pv_file_run *run = arg;
 
-	if (pv_engine_failed(run->config.engine))
+	if (pv_engine_is_lost(run->config.engine, run->config.file))
 		return;
 	if (verdict == PV__VERDICT__VERDICT_PASSED) {
 		next_test(run);
@@ -310,13 +313,38 @@ static void chunk_done(void *arg, Pv__Verdict verdict, const char *message)
 
 /* ---- interruption ---- */
 
-void pv_file_run_interrupt(struct pv_file_run *run, const char *reason)
+static void interrupted(void *arg, const char *reason, enum pv_interrupt kind)
 {
+	struct pv_file_run *run = arg;
+
 	if (run->stop_reason || run->phase >= PHASE_CLOSING_ROOT)
 		return;
+	if (kind == PV_INTERRUPT_TEST) {
+		if (run->phase == PHASE_TEST)
+			pv_script_cancel(run->script, PV__VERDICT__VERDICT_FAILED, reason);
+		return;
+	}
+	run->timed_out = kind == PV_INTERRUPT_TIMED_OUT;
 	run->stop_reason = pv_xstrdup(reason);
 	if (run->phase == PHASE_CHUNK || run->phase == PHASE_TEST)
 		pv_script_cancel(run->script, PV__VERDICT__VERDICT_FAILED, reason);
+}
+
+static bool may_be_interrupted(const struct pv_file_run *run)
+{
+	return !run->stop_reason && run->phase < PHASE_CLOSING_ROOT;
+}
+
+void pv_file_run_interrupt(struct pv_file_run *run, const char *reason)
+{
+	if (may_be_interrupted(run))
+		pv_engine_interrupt(run->config.engine, run->config.file, reason, PV_INTERRUPT_FILE);
+}
+
+void pv_file_run_end_test(struct pv_file_run *run, const char *reason)
+{
+	if (may_be_interrupted(run) && run->phase == PHASE_TEST)
+		pv_engine_interrupt(run->config.engine, run->config.file, reason, PV_INTERRUPT_TEST);
 }
 
 static void time_is_up(void *arg)
@@ -324,34 +352,30 @@ static void time_is_up(void *arg)
 	struct pv_file_run *run = arg;
 	char limit[32];
 
-	if (run->stop_reason || run->phase >= PHASE_CLOSING_ROOT)
+	if (!may_be_interrupted(run))
 		return;
-	run->timed_out = true;
 	char *reason =
 	    pv_xasprintf("file timed out after %s (--timeout)", pv_format_duration(run->config.timeout_ns, limit));
-	pv_file_run_interrupt(run, reason);
+	pv_engine_interrupt(run->config.engine, run->config.file, reason, PV_INTERRUPT_TIMED_OUT);
 	free(reason);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void limit_has_passed(void *arg)
 {
 	struct pv_file_run *run = arg;
 
-	(void)fd;
-	(void)what;
 	pv_engine_defer(run->config.engine, &run->timeout);
 }
 
 static void start_timer(struct pv_file_run *run)
 {
-	uint64_t ns = run->config.timeout_ns;
-	struct timeval limit = { .tv_sec = (time_t)(ns / 1000000000u),
-		                 .tv_usec = (suseconds_t)(ns % 1000000000u / 1000u) };
+	const struct pv_file_run_config *config = &run->config;
 
 	run->timeout = (struct pv_deferred){ .run = time_is_up, .arg = run };
-	run->timer = evtimer_new(pv_engine_base(run->config.engine), on_timer, run);
-	if (!run->timer || (ns > 0 && event_add(run->timer, &limit) < 0))
-		PV_BUG("libevent has no timer to give");
+	pv_engine_on_interrupt(config->engine, config->file, interrupted, run);
+	if (config->timeout_ns > 0)
+		pv_engine_timer_start(config->engine, &run->timer, config->file, config->timeout_ns, true,
+		                      limit_has_passed, run);
 }
 
 /* ---- birth and death ---- */
@@ -399,7 +423,8 @@ void pv_file_run_destroy(struct pv_file_run *run)
 	if (!run)
 		return;
 	pv_engine_undefer(run->config.engine, &run->timeout);
-	event_free(run->timer);
+	pv_engine_on_interrupt(run->config.engine, run->config.file, NULL, NULL);
+	pv_engine_timer_stop(&run->timer);
 	pv_script_destroy(run->script);
 	free(run->stop_reason);
 	free(run->chunk_error);

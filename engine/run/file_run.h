@@ -37,6 +37,9 @@ struct pv_file_run *pv_file_run_start(const struct pv_file_run_config *config);
 /* Ends the file in order: what runs fails with `reason`, tests not begun do not begin. Nothing once it is ending. */
 void pv_file_run_interrupt(struct pv_file_run *run, const char *reason);
 
+/* Fails the running test with `reason`; the file goes on with the next one. Nothing if no test runs. */
+void pv_file_run_end_test(struct pv_file_run *run, const char *reason);
+
 /* Nothing moves the file but the world or another file. */
 bool pv_file_run_only_waits(const struct pv_file_run *run);
 

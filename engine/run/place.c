@@ -16,6 +16,7 @@
 /* What the driver and vmctl put behind the socket directory: "/v<vm number>/<name>.sock". */
 #define SOCKET_NAME_MAX 32
 #define ID_TRIES        16
+#define SOCKETS_LINK    "sockets" /* in the run directory; provium-keeper removes it, too */
 
 static bool fits_sockets(const char *dir)
 {
@@ -139,7 +140,24 @@ static enum pv_err find_socket_dir(struct pv_run_place *place, struct pv_errmsg 
 		place->socket_dir = pv_xstrdup(place->dir);
 		return PV_OK;
 	}
-	return in_runtime_dir(place) ? PV_OK : temporary(true, &place->socket_dir, msg);
+	enum pv_err err = in_runtime_dir(place) ? PV_OK : temporary(true, &place->socket_dir, msg);
+	if (err)
+		return err;
+	char *link = pv_xasprintf("%s/" SOCKETS_LINK, place->dir);
+	if (symlink(place->socket_dir, link) < 0)
+		err = pv_err_sys(msg, PV_ERR_IO, errno, "cannot make the link %s", link);
+	free(link);
+	return err;
+}
+
+char *pv_run_place_sockets(const char *run_dir)
+{
+	char target[PATH_MAX];
+	char *link = pv_xasprintf("%s/" SOCKETS_LINK, run_dir);
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+	free(link);
+	return n > 0 ? pv_xasprintf("%.*s", (int)n, target) : pv_xstrdup(run_dir);
 }
 
 enum pv_err pv_run_place_make(const struct pv_place_request *request, struct pv_run_place *out, struct pv_errmsg *msg)
@@ -160,10 +178,42 @@ enum pv_err pv_run_place_make(const struct pv_place_request *request, struct pv_
 	return err;
 }
 
+enum pv_err pv_run_place_open(const char *dir, enum pv_durability durability, struct pv_run_place *out,
+                              struct pv_errmsg *msg)
+{
+	char real[PATH_MAX];
+	enum pv_err err;
+
+	*out = (struct pv_run_place){ .keep = true };
+	if (!realpath(dir, real))
+		return pv_err_sys(msg, PV_ERR_NOENT, errno, "%s", dir);
+	err = pv_journal_open_append(real, durability, &out->journal, msg);
+	if (!err)
+		out->dir = pv_xstrdup(real);
+	return err;
+}
+
+enum pv_err pv_run_place_name(struct pv_run_place *place, const char *run_id, const char *socket_dir,
+                              struct pv_errmsg *msg)
+{
+	if (!run_id || strlen(run_id) >= sizeof(place->id))
+		return pv_err_set(msg, PV_ERR_CORRUPT, "the journal has no usable run id");
+	memcpy(place->id, run_id, strlen(run_id) + 1);
+	place->socket_dir = pv_xstrdup(socket_dir && *socket_dir == '/' ? socket_dir : place->dir);
+	if (mkdir(place->socket_dir, 0700) < 0 && errno != EEXIST)
+		return pv_err_sys(msg, PV_ERR_IO, errno, "socket directory %s", place->socket_dir);
+	return PV_OK;
+}
+
 void pv_run_place_clear(const struct pv_run_place *place)
 {
-	if (strcmp(place->socket_dir, place->dir) != 0)
+	if (strcmp(place->socket_dir, place->dir) != 0) {
+		char *link = pv_xasprintf("%s/" SOCKETS_LINK, place->dir);
+
 		pv_dirs_remove(place->socket_dir);
+		unlink(link);
+		free(link);
+	}
 	if (!place->keep)
 		pv_dirs_remove(place->dir);
 }

@@ -26,6 +26,17 @@ struct pv_place_request {
 enum pv_err pv_run_place_make(const struct pv_place_request *request, struct pv_run_place *out,
                               struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* The socket directory of the run in `run_dir`, live or not: a link "sockets" there names it where it is another one. The caller frees
+ * it. It may not exist any more. */
+char *pv_run_place_sockets(const char *run_dir);
+
+/* The place of a run that was left: opens its journal for appending (errors as for that). The rest follows from the journal's first event,
+ * by pv_run_place_name(), which makes the socket directory again if it is gone. */
+enum pv_err pv_run_place_open(const char *dir, enum pv_durability durability, struct pv_run_place *out,
+                              struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_run_place_name(struct pv_run_place *place, const char *run_id, const char *socket_dir,
+                              struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* Removes the socket directory unless it is the run directory, and a temporary run directory. */
 void pv_run_place_clear(const struct pv_run_place *place);
 

@@ -243,6 +243,19 @@ struct pv_pool_wait *pv_pool_first_inner(const struct pv_pool *pool)
 
 /* ---- giving back ---- */
 
+void pv_pool_has(struct pv_pool *pool, uint32_t file, struct pv_amount claim)
+{
+	set_account(pool, file, (struct account){ .dispatched = true, .claim = claim });
+}
+
+void pv_pool_has_vm(struct pv_pool *pool, uint32_t file, struct pv_amount amount)
+{
+	struct account account = *account_of(pool, file);
+
+	account.vms = plus(account.vms, amount);
+	set_account(pool, file, account);
+}
+
 void pv_pool_vm_ended(struct pv_pool *pool, uint32_t file, struct pv_amount amount)
 {
 	struct account account = *account_of(pool, file);

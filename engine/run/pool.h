@@ -69,6 +69,10 @@ struct pv_pool_wait *pv_pool_first_file(const struct pv_pool *pool);
 /* The first wait inside running files, or NULL. Likewise. */
 struct pv_pool_wait *pv_pool_first_inner(const struct pv_pool *pool);
 
+/* A file that was dispatched before this pool was made has this, whether the pool has room or not. */
+void pv_pool_has(struct pv_pool *pool, uint32_t file, struct pv_amount claim);
+void pv_pool_has_vm(struct pv_pool *pool, uint32_t file, struct pv_amount amount);
+
 /* A VM of the file has ended, or was not started after all. */
 void pv_pool_vm_ended(struct pv_pool *pool, uint32_t file, struct pv_amount amount);
 

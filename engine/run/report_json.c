@@ -30,6 +30,18 @@ static struct json_object *test_object(const struct pv_test_result *test)
 	return object;
 }
 
+static const char *file_status(const struct pv_file_result *file)
+{
+	switch (file->verdict) {
+	case PV__VERDICT__VERDICT_TIMED_OUT:
+		return "timed_out";
+	case PV__VERDICT__VERDICT_CRASHED:
+		return "crashed";
+	default:
+		return "completed";
+	}
+}
+
 void pv_report_json_file(FILE *out, const struct pv_file_result *file)
 {
 	bool timed_out = file->verdict == PV__VERDICT__VERDICT_TIMED_OUT;
@@ -43,6 +55,9 @@ void pv_report_json_file(FILE *out, const struct pv_file_result *file)
 	}
 	json_object_object_add(object, "path", text_or_null(file->shown_path));
 	json_object_object_add(object, "timeout", json_object_new_string(timed_out ? "timed_out" : "in_time"));
+	json_object_object_add(object, "status", json_object_new_string(file_status(file)));
+	if (file->restarted)
+		json_object_object_add(object, "restarted", json_object_new_boolean(1));
 	json_object_object_add(object, "passed", json_object_new_boolean(passed));
 	json_object_object_add(object, "chunk_error", text_or_null(file->chunk_error));
 	json_object_object_add(object, "tests", tests);

@@ -273,6 +273,32 @@ void pv_resources_add_file(struct pv_resources *resources, uint32_t file, struct
 	pv_pool_queue(resources->pool, wait);
 }
 
+void pv_resources_has_file(struct pv_resources *resources, uint32_t file, struct pv_amount reserved)
+{
+	struct pv_amount claim = { 0 };
+	struct pv_file_view view;
+
+	PV_ASSERT(pv_state_file(pv_engine_state(resources->config.engine), file, &view));
+	if (view.has_claim)
+		claim = view.claim;
+	else if (reserved.memory_bytes > PV_POOL_FILE_OVERHEAD || reserved.cpus > 0)
+		claim = (struct pv_amount){ reserved.memory_bytes - PV_POOL_FILE_OVERHEAD, reserved.cpus };
+	pv_pool_has(resources->pool, file, claim);
+	resources->files[file].order = ++resources->dispatched;
+	resources->files[file].calls = pv_engine_open_calls(resources->config.engine, file);
+}
+
+void pv_resources_has_vm(struct pv_resources *resources, uint32_t file, uint32_t vm, struct pv_amount amount)
+{
+	struct hold *hold = PV_NEW(struct hold);
+
+	hold->wait = (struct pv_pool_wait){ .want = PV_POOL_VM, .file = file, .amount = amount };
+	hold->vm = vm;
+	hold->started = true;
+	LIST_INSERT_HEAD(&resources->vms, hold, link);
+	pv_pool_has_vm(resources->pool, file, amount);
+}
+
 void pv_resources_drop_files(struct pv_resources *resources)
 {
 	struct pv_pool_wait *wait;

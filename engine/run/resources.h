@@ -29,6 +29,10 @@ void pv_resources_destroy(struct pv_resources *resources);
 
 /* File `file` is to be dispatched; `claim` is what the scan saw (zero: nothing). In file order. */
 void pv_resources_add_file(struct pv_resources *resources, uint32_t file, struct pv_amount claim);
+/* File `file` is in flight since before this run was resumed: it holds what it has by its claim (if it has none: `reserved`, what it
+ * was dispatched with, overhead and all), and its VMs that are up, of which pv_resources_has_vm() tells. */
+void pv_resources_has_file(struct pv_resources *resources, uint32_t file, struct pv_amount reserved);
+void pv_resources_has_vm(struct pv_resources *resources, uint32_t file, uint32_t vm, struct pv_amount amount);
 /* No file that waits to be dispatched ever will be. */
 void pv_resources_drop_files(struct pv_resources *resources);
 bool pv_resources_has_files(const struct pv_resources *resources);

@@ -168,6 +168,18 @@ static void on_run_started(struct pv_results *results, const Pv__Event *record)
 	results->seed = event->seed;
 }
 
+/* What it reported is void. */
+static void on_restarted(struct pv_file_result *file)
+{
+	for (size_t i = 0; i < file->n_tests; i++)
+		free_test(&file->tests[i]);
+	free(file->tests);
+	free(file->chunk_error);
+	*file = (struct pv_file_result){
+		.id = file->id, .root_path = file->root_path, .shown_path = file->shown_path, .restarted = true
+	};
+}
+
 static void apply_to_file(struct pv_file_result *file, const Pv__Event *event)
 {
 	switch (event->body_case) {
@@ -179,6 +191,9 @@ static void apply_to_file(struct pv_file_result *file, const Pv__Event *event)
 		break;
 	case PV__EVENT__BODY_TEST_LOGGED:
 		on_test_logged(file, event->test_logged);
+		break;
+	case PV__EVENT__BODY_FILE_RESTARTED:
+		on_restarted(file);
 		break;
 	default:
 		break;
@@ -198,6 +213,9 @@ const struct pv_file_result *pv_results_apply(struct pv_results *results, const 
 		break;
 	case PV__EVENT__BODY_RUN_ENDED:
 		results->verdict = event->run_ended->verdict;
+		break;
+	case PV__EVENT__BODY_RUN_RESUMED: /* it had ended interrupted, or not at all */
+		results->verdict = PV__VERDICT__VERDICT_UNSPECIFIED;
 		break;
 	case PV__EVENT__BODY_FILE_DISCOVERED:
 		on_discovered(results, event->file_discovered);

@@ -30,6 +30,7 @@ struct pv_file_result {
 	char *root_path;
 	char *shown_path;
 	bool dispatched;
+	bool restarted;      /* anew, behind a crash of the runner */
 	Pv__Verdict verdict; /* UNSPECIFIED until completed */
 	char *chunk_error;   /* NULL if the main chunk was fine */
 	uint64_t started_ns; /* dispatched, since the run started */

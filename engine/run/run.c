@@ -12,6 +12,7 @@
 #include "engine/run/host.h"
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
+#include "engine/run/run_key.h"
 #include "proto/mem.h"
 
 void pv_run_say(const char *fmt, ...)
@@ -32,6 +33,17 @@ bool pv_run_wants_color(enum pv_color color, FILE *out)
 	if (color != PV_COLOR_AUTO)
 		return color == PV_COLOR_ALWAYS;
 	return isatty(fileno(out)) && (!no_color || !*no_color);
+}
+
+void pv_run_wish_reports(struct pv_run *run)
+{
+	const struct pv_run_options *options = run->options;
+	struct pv_report_text *text = &run->reports.text;
+
+	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
+	text->out = options->json || options->tap ? stderr : stdout;
+	text->verbosity = options->verbosity;
+	text->color = pv_run_wants_color(options->color, text->out);
 }
 
 /* ---- before the first VM ---- */
@@ -144,18 +156,22 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 	if (err)
 		return err;
 	struct pv_driver_qemu_config driver = {
+		.run_id = run->place.id,
 		.run_dir = run->place.dir,
 		.socket_dir = run->place.socket_dir,
 		.cache_dir = cache_dir,
 		.agent = run->config.agent,
 		.accel = run->options->accel,
+		.keeper = run->config.keeper,
+		/* A run without a record cannot be gone on with. */
+		.orphan_ms = run->place.keep ? run->options->orphan_timeout_ns / 1000000u : 0,
 	};
 	pv_driver_qemu_install(run->engine, &driver);
 	free(cache_dir);
 	return PV_OK;
 }
 
-static enum pv_err start_engine(struct pv_run *run, struct pv_errmsg *msg)
+enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 {
 	run->base = event_base_new();
 	if (!run->base)
@@ -166,9 +182,17 @@ static enum pv_err start_engine(struct pv_run *run, struct pv_errmsg *msg)
 		.profiles = run->config.profiles,
 		.n_profiles = run->config.n_profiles,
 		.seed = run->seed,
+		.mono_from_ns = run->mono_from_ns,
+		.mac_key = run->mac_key,
 		.notice = on_notice,
 	};
 	run->engine = pv_engine_create(&config);
+	if (!run->options->no_journal && !run->mac_key) {
+		enum pv_err err = pv_run_key_save(run->place.dir, pv_engine_mac_key(run->engine), msg);
+
+		if (err)
+			return err;
+	}
 	return install_driver(run, msg);
 }
 
@@ -204,7 +228,7 @@ static void remember_failed(struct pv_run *run)
 	free(path);
 }
 
-static enum pv_exit finish(struct pv_run *run)
+enum pv_exit pv_run_finish(struct pv_run *run)
 {
 	const struct pv_errmsg *failure = pv_engine_failed(run->engine);
 	struct pv_errmsg msg = { .text = "" };
@@ -242,20 +266,29 @@ static enum pv_exit run_files(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		return code;
 	}
-	if (start_engine(run, &msg) != PV_OK) {
+	if (pv_run_start_engine(run, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 	} else {
 		pv_reports_begin(&run->reports);
 		pv_run_loop(run);
-		code = finish(run);
+		code = pv_run_finish(run);
 	}
+	return code;
+}
+
+void pv_run_clear(struct pv_run *run)
+{
 	pv_engine_destroy(run->engine);
 	pv_resources_destroy(run->resources);
 	if (run->base)
 		event_base_free(run->base);
-	pv_run_place_clear(&run->place);
+	if (run->place.dir)
+		pv_run_place_clear(&run->place);
 	pv_run_place_free(&run->place);
-	return code;
+	pv_results_destroy(run->results);
+	free_scans(run);
+	pv_found_free(&run->found);
+	pv_config_free(&run->config);
 }
 
 static enum pv_exit execute(struct pv_run *run)
@@ -284,15 +317,9 @@ enum pv_exit pv_run_execute(const struct pv_run_options *options)
 {
 	struct pv_run run = { .options = options };
 
-	run.reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
-	run.reports.text.out = options->json || options->tap ? stderr : stdout;
-	run.reports.text.verbosity = options->verbosity;
-	run.reports.text.color = pv_run_wants_color(options->color, run.reports.text.out);
+	pv_run_wish_reports(&run);
 	run.results = pv_results_create();
 	enum pv_exit code = execute(&run);
-	pv_results_destroy(run.results);
-	free_scans(&run);
-	pv_found_free(&run.found);
-	pv_config_free(&run.config);
+	pv_run_clear(&run);
 	return code;
 }

@@ -35,7 +35,8 @@ struct pv_run_options {
 	unsigned jobs;          /* files in flight, 0: as many as the pool has vCPUs */
 	unsigned psi_threshold; /* percent of CPU pressure above which nothing is dispatched, 0: never */
 	bool no_preflight;
-	uint64_t timeout_ns; /* of a file, 0: none */
+	uint64_t timeout_ns;        /* of a file, 0: none */
+	uint64_t orphan_timeout_ns; /* how long VMs wait for `resume` when the runner is killed */
 	bool fail_fast;
 	bool has_seed;
 	uint64_t seed;

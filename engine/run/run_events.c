@@ -38,6 +38,15 @@ static void set_hash(protobuf_c_boolean *has, ProtobufCBinaryData *out, const ch
 	out->data = pv_xmemdup(hash, sizeof(hash));
 }
 
+bool pv_run_same_hash(const char *path, const ProtobufCBinaryData *recorded)
+{
+	uint8_t hash[32];
+
+	if (recorded->len != sizeof(hash))
+		return true;
+	return pv_image_hash(path, hash, NULL) == PV_OK && memcmp(hash, recorded->data, sizeof(hash)) == 0;
+}
+
 static char *qemu_version(const char *qemu)
 {
 	char version[32];
@@ -92,7 +101,7 @@ static void free_profiles(Pv__Profile **messages, size_t n)
 	free(messages);
 }
 
-static void boot_id(char out[64])
+void pv_run_host_boot_id(char out[64])
 {
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? 0 : read(fd, out, 63);
@@ -128,7 +137,7 @@ static bool propose_run_started(struct pv_run *run)
 	char cwd[PATH_MAX], boot[64];
 
 	uname(&host);
-	boot_id(boot);
+	pv_run_host_boot_id(boot);
 	char *kernel = pv_xasprintf("%s %s %s", host.sysname, host.release, host.machine);
 	started.run_id = run->place.id;
 	started.provium_version = (char *)PV_VERSION;
@@ -144,6 +153,9 @@ static bool propose_run_started(struct pv_run *run)
 	started.host_boot_id = boot;
 	started.profiles = profile_messages(&run->config);
 	started.n_profiles = run->config.n_profiles;
+	started.roots = run->found.roots;
+	started.n_roots = run->found.n_roots;
+	started.socket_dir = run->place.socket_dir;
 	event.body_case = PV__EVENT__BODY_RUN_STARTED;
 	event.run_started = &started;
 	bool ok = propose(run, &event);
@@ -162,6 +174,7 @@ static bool propose_discovered(struct pv_run *run, size_t index)
 	discovered.id = (uint32_t)(index + 1);
 	discovered.path = file->root_path;
 	discovered.shown_path = file->shown_path;
+	discovered.real_path = file->path;
 	discovered.has_sha256 = 1;
 	discovered.sha256.len = sizeof(file->sha256);
 	discovered.sha256.data = file->sha256;

@@ -25,6 +25,9 @@ struct pv_run {
 	struct pv_run_place place;
 	uint64_t seed;
 
+	const uint8_t *mac_key; /* of a resumed run; NULL: a new one */
+	uint64_t mono_from_ns;  /* where a resumed run goes on */
+
 	struct event_base *base;
 	struct pv_engine *engine;
 	struct pv_engine_listener listener;
@@ -53,7 +56,35 @@ struct pv_run {
 bool pv_run_propose_start(struct pv_run *run);
 bool pv_run_propose_end(struct pv_run *run);
 
-/* run_loop.c: from RunStarted to the last file completed, or to a journal that cannot be written. */
+/* Every file has its own stream of random numbers, which does not depend on the other files of the run. */
+uint64_t pv_run_file_seed(uint64_t seed, const char *root_path);
+
+/* "" if it cannot be told. */
+void pv_run_host_boot_id(char out[64]);
+/* Is that the hash of the file? What was not recorded is taken as the same. */
+bool pv_run_same_hash(const char *path, const ProtobufCBinaryData *recorded);
+
+/* ---- run.c ---- */
+
+/* Reports as the options of the run wish them; before anything else. */
+void pv_run_wish_reports(struct pv_run *run);
+/* The engine with its driver, on the open journal. */
+enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The journal is made durable, the summary printed; tells the exit code. */
+enum pv_exit pv_run_finish(struct pv_run *run);
+/* Ends what is left and frees. */
+void pv_run_clear(struct pv_run *run);
+
+/* ---- run_loop.c ---- */
+
+/* From RunStarted to the last file completed, or to a journal that cannot be written. */
 void pv_run_loop(struct pv_run *run);
+
+/* The parts of that, for a run that is resumed. Results and reports follow the engine's events from the first one on. */
+void pv_run_begin(struct pv_run *run);
+void pv_run_make_resources(struct pv_run *run);
+void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved);
+/* Dispatches and takes turns up to the end, which it records. */
+void pv_run_go_on(struct pv_run *run);
 
 #endif

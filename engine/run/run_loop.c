@@ -79,8 +79,7 @@ static void on_sync_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- dispatch ---- */
 
-/* Every file has its own stream of random numbers, which does not depend on the other files of the run. */
-static uint64_t seed_of_file(uint64_t seed, const char *root_path)
+uint64_t pv_run_file_seed(uint64_t seed, const char *root_path)
 {
 	struct pv_buf input = { .data = NULL };
 	uint8_t hash[SHA256_DIGEST_LENGTH];
@@ -107,7 +106,7 @@ static void file_done(void *arg, struct pv_file_run *file)
 	pv_engine_defer(run->engine, &run->advance);
 }
 
-static void dispatch(struct pv_run *run, uint32_t id)
+void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved)
 {
 	size_t index = id - 1;
 	const struct pv_found_file *file = &run->found.files[index];
@@ -119,8 +118,8 @@ static void dispatch(struct pv_run *run, uint32_t id)
 		.roots = (const char *const *)run->found.roots,
 		.filters = &run->options->tests,
 		.timeout_ns = run->options->timeout_ns,
-		.seed = seed_of_file(run->seed, file->root_path),
-		.reserved = pv_resources_reserved(run->resources, id),
+		.seed = pv_run_file_seed(run->seed, file->root_path),
+		.reserved = reserved,
 		.output_to_stderr = run->options->json || run->options->tap,
 		.done = file_done,
 		.arg = run,
@@ -159,7 +158,7 @@ static void advance(void *arg)
 		file = pv_engine_failed(run->engine) ? 0 : pv_resources_next(run->resources, how);
 		if (file == 0)
 			break;
-		dispatch(run, file);
+		pv_run_start_file(run, file, pv_resources_reserved(run->resources, file));
 	}
 	pv_resources_settle(run->resources, how);
 	if (run->n_in_flight > 0 || pv_resources_has_files(run->resources))
@@ -203,7 +202,7 @@ static void on_pool_timer(evutil_socket_t fd, short what, void *arg)
 	pv_engine_defer(run->engine, &run->tell_pool);
 }
 
-static void line_up(struct pv_run *run)
+void pv_run_make_resources(struct pv_run *run)
 {
 	struct pv_resources_config config = {
 		.engine = run->engine,
@@ -215,6 +214,11 @@ static void line_up(struct pv_run *run)
 	};
 
 	run->resources = pv_resources_create(&config);
+}
+
+static void line_up(struct pv_run *run)
+{
+	pv_run_make_resources(run);
 	for (size_t i = 0; i < run->found.n; i++)
 		pv_resources_add_file(run->resources, (uint32_t)(i + 1), run->scans[i].claim);
 }
@@ -296,7 +300,7 @@ static void give_up(struct pv_run *run)
 		pv_file_run_destroy(run->in_flight[i]);
 }
 
-void pv_run_loop(struct pv_run *run)
+void pv_run_begin(struct pv_run *run)
 {
 	run->in_flight = pv_xcalloc(run->found.n + 1, sizeof(*run->in_flight));
 	run->advance = (struct pv_deferred){ .run = advance, .arg = run };
@@ -304,10 +308,20 @@ void pv_run_loop(struct pv_run *run)
 	run->listener = (struct pv_engine_listener){ .event = on_event, .arg = run };
 	run->tell_pool = (struct pv_deferred){ .run = tell_pool, .arg = run };
 	pv_engine_listen(run->engine, &run->listener);
+}
+
+void pv_run_loop(struct pv_run *run)
+{
+	pv_run_begin(run);
 	line_up(run);
+	(void)pv_run_propose_start(run);
+	pv_run_go_on(run);
+}
+
+void pv_run_go_on(struct pv_run *run)
+{
 	start_events(run);
-	if (pv_run_propose_start(run))
-		pv_engine_defer(run->engine, &run->advance);
+	pv_engine_defer(run->engine, &run->advance);
 	while (!run->over && !pv_engine_failed(run->engine)) {
 		pv_engine_turn(run->engine);
 		if (run->sync_wanted && !pv_journal_is_syncing(run->place.journal))

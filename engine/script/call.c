@@ -130,6 +130,7 @@ enum pv_err pv_calls_start(lua_State *L, struct pv_calls *calls, size_t i, uint3
 		return err;
 	}
 	slot->id = started->id;
+	slot->started_ns = pv_engine_file_ns(calls->engine, proposal.event.file);
 	slot->open = true;
 	calls->n_open++;
 	return PV_OK;

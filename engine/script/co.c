@@ -143,7 +143,7 @@ static bool would_wait_for_itself(const struct pv_task *self, const struct pv_ta
 	while (target != NULL && target != self) {
 		const struct pv_join *join = (const struct pv_join *)target->wait;
 
-		if (join == NULL || join->wait.withdraw != withdraw_join || join->timer.event != NULL)
+		if (join == NULL || join->wait.withdraw != withdraw_join || join->timer.timer.engine != NULL)
 			return false;
 		target = join->target;
 	}

@@ -67,7 +67,7 @@ static void leave(struct pv_barrier_wait *barrier, lua_State *L, Pv__BarrierReas
 	proposal.event.barrier_withdrawn = &withdrawn;
 	/* A journal that cannot be written is told by pv_engine_failed(). */
 	if (pv_engine_propose(barrier->script->engine, &proposal.event, &msg) != PV_OK &&
-	    pv_engine_failed(barrier->script->engine) == NULL)
+	    !pv_engine_is_lost(barrier->script->engine, barrier->script->file))
 		PV_BUG("leaving a barrier was refused: %s", msg.text);
 }
 

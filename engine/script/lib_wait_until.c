@@ -1,6 +1,4 @@
 /* wait_until(pred, opts): polls a condition on the host's clock. */
-#include <time.h>
-
 #include "engine/script/args.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/timer.h"
@@ -8,27 +6,40 @@
 #define DEFAULT_TIMEOUT_NS  10000000000u
 #define DEFAULT_INTERVAL_NS 100000000u
 
+#define POLL_TYPE "provium.poll"
+
 struct poll {
-	uint64_t timeout_ns;
 	uint64_t interval_ns;
-	uint64_t deadline_ns;
+	struct pv_timer timeout;
+	bool over;                /* the time is up */
+	struct pv_wait *sleeping; /* until the next look; NULL: not now */
 };
 
 /* The stack of wait_until. */
 enum { PRED = 1, DESC, POLL, RESULT };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
+static int poll_on(lua_State *L, bool called);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+static void time_is_up(void *arg)
+{
+	struct poll *poll = arg;
+
+	poll->over = true;
+	if (poll->sleeping != NULL)
+		pv_wait_finish(poll->sleeping);
 }
 
-static int poll_on(lua_State *L, bool called);
+static int collect(lua_State *L)
+{
+	pv_timer_stop(&((struct poll *)lua_touserdata(L, 1))->timeout);
+	return 0;
+}
 
 static int slept(lua_State *L, struct pv_wait *wait)
 {
+	struct poll *poll = lua_touserdata(L, POLL);
+
+	poll->sleeping = NULL;
 	wait->withdraw(wait);
 	return poll_on(L, false);
 }
@@ -40,25 +51,13 @@ static int called_pred(lua_State *L, int status, lua_KContext ctx)
 	return poll_on(L, true);
 }
 
-/* Nanoseconds until the next look. Raises at the deadline. */
-static uint64_t until_next(lua_State *L)
-{
-	const struct poll *poll = lua_touserdata(L, POLL);
-	uint64_t now = now_ns();
-	char limit[32];
-
-	if (now >= poll->deadline_ns) {
-		pv_raise(L, "wait_until: %s not met within %s", lua_tostring(L, DESC),
-		         pv_show_limit(poll->timeout_ns, limit));
-	}
-	return poll->deadline_ns - now < poll->interval_ns ? poll->deadline_ns - now : poll->interval_ns;
-}
-
 /* `called`: the predicate's result is on the stack already. */
 static int poll_on(lua_State *L, bool called)
 {
+	struct poll *poll = lua_touserdata(L, POLL);
+
 	for (;;) {
-		uint64_t ns;
+		struct pv_wait *wait;
 
 		if (!called) {
 			lua_settop(L, POLL);
@@ -66,16 +65,22 @@ static int poll_on(lua_State *L, bool called)
 			lua_callk(L, 0, 1, 0, called_pred);
 		}
 		called = false;
-		if (lua_toboolean(L, RESULT))
+		if (lua_toboolean(L, RESULT)) {
+			pv_timer_stop(&poll->timeout);
 			return 1;
-		ns = until_next(L);
+		}
+		if (poll->over)
+			pv_raise(L, "wait_until: %s not met within %s", lua_tostring(L, DESC), poll->timeout.shown);
+		wait = pv_sleep_push(L, poll->interval_ns);
+		poll->sleeping = wait;
 		if (lua_isyieldable(L)) {
-			struct pv_wait *wait = pv_sleep_push(L, ns);
-
 			wait->then = slept;
 			return pv_await(L, wait);
 		}
-		pv_sleep_here(L, ns);
+		pv_await_here(L, wait);
+		poll->sleeping = NULL;
+		wait->withdraw(wait);
+		lua_pop(L, 1);
 	}
 }
 
@@ -93,7 +98,9 @@ static uint64_t duration_option(lua_State *L, const char *key, const char *what,
 static int wait_until(lua_State *L)
 {
 	static const char *const keys[] = { "timeout", "interval", "desc", NULL };
-	struct poll poll;
+	struct pv_script *script = pv_script_of(L);
+	uint64_t timeout_ns, interval_ns;
+	struct poll *poll;
 
 	pv_task_current(L, "wait_until");
 	if (lua_type(L, PRED) != LUA_TFUNCTION)
@@ -104,19 +111,26 @@ static int wait_until(lua_State *L)
 		pv_arg_table(L, 2, "wait_until: options");
 		pv_check_keys(L, 2, "wait_until", keys);
 	}
-	poll.timeout_ns = duration_option(L, "timeout", "wait_until: timeout", DEFAULT_TIMEOUT_NS);
-	poll.interval_ns = duration_option(L, "interval", "wait_until: interval", DEFAULT_INTERVAL_NS);
-	poll.deadline_ns = now_ns() + poll.timeout_ns;
+	timeout_ns = duration_option(L, "timeout", "wait_until: timeout", DEFAULT_TIMEOUT_NS);
+	interval_ns = duration_option(L, "interval", "wait_until: interval", DEFAULT_INTERVAL_NS);
 	if (lua_istable(L, 2) && pv_get_option(L, 2, "desc"))
 		pv_arg_text(L, 3, "wait_until: desc");
 	else
 		lua_pushliteral(L, "condition");
 	lua_replace(L, DESC);
-	*(struct poll *)lua_newuserdatauv(L, sizeof(poll), 0) = poll;
+	poll = lua_newuserdatauv(L, sizeof(*poll), 0);
+	*poll = (struct poll){ .interval_ns = interval_ns, .over = timeout_ns == 0 };
+	luaL_setmetatable(L, POLL_TYPE);
+	pv_show_limit(timeout_ns, poll->timeout.shown);
+	pv_engine_timer_start(script->engine, &poll->timeout.timer, script->file, timeout_ns, false, time_is_up, poll);
 	return poll_on(L, false);
 }
 
 void pv_open_wait_until(lua_State *L)
 {
+	luaL_newmetatable(L, POLL_TYPE);
+	lua_pushcfunction(L, collect);
+	lua_setfield(L, -2, "__gc");
+	lua_pop(L, 1);
 	lua_register(L, "wait_until", wait_until);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "engine/lab/engine.h"
+#include "engine/lab/retrace.h"
 #include "engine/script/alloc.h"
 #include "engine/script/background.h"
 #include "engine/script/barrier.h"

@@ -91,7 +91,8 @@ static void park(struct pv_task *task, bool started_by_task)
 {
 	struct pv_script *script = task->script;
 
-	if (script->yield == PV_YIELD_PREEMPT) {
+	task->mid_step = script->yield == PV_YIELD_PREEMPT;
+	if (task->mid_step) {
 		if (started_by_task) {
 			task->state = PV_TASK_STARTING;
 			return;
@@ -164,7 +165,7 @@ static void announce_end(struct pv_task *task, const char *message)
 	proposal.event.task_ended = &ended;
 	/* A journal that cannot be written is told by pv_engine_failed(). */
 	if (pv_engine_propose(script->engine, &proposal.event, &msg) != PV_OK &&
-	    pv_engine_failed(script->engine) == NULL)
+	    !pv_engine_is_lost(script->engine, script->file))
 		PV_BUG("the end of task %u was refused: %s", task->id, msg.text);
 }
 
@@ -215,6 +216,13 @@ static void end(struct pv_task *task, int status, int n_results)
 	lua_rawsetp(script->L, LUA_REGISTRYINDEX, task);
 }
 
+static bool is_mid_step(const struct pv_script *script)
+{
+	const struct pv_task *first = TAILQ_FIRST(&script->ready);
+
+	return first != NULL && first->mid_step;
+}
+
 void pv_task_step(struct pv_task *task, lua_State *from)
 {
 	struct pv_script *script = task->script;
@@ -230,6 +238,9 @@ void pv_task_step(struct pv_task *task, lua_State *from)
 		n_args = lua_gettop(task->L) - 1;
 	task->started = true;
 	task->state = PV_TASK_RUNNING;
+	if (!task->mid_step)
+		pv_engine_step(script->engine, script->file);
+	task->mid_step = false;
 	script->running = task;
 	status = lua_resume(task->L, from, n_args, &n_results);
 	script->running = before;
@@ -237,6 +248,9 @@ void pv_task_step(struct pv_task *task, lua_State *from)
 		park(task, from != NULL);
 	else
 		end(task, status, n_results);
+	/* A task that another one started is a part of its step. */
+	if (from == NULL)
+		pv_engine_set_busy(script->engine, script->file, is_mid_step(script));
 }
 
 /* As many tasks as are ready now, in order; what they make ready belongs to the next turn. */

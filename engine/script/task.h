@@ -47,6 +47,7 @@ struct pv_task {
 	Pv__TaskKind kind;
 	enum pv_task_state state;
 	bool started;
+	bool mid_step;            /* pre-empted: what follows belongs to the same step */
 	bool cancelled;           /* ends at its next wait or hook, and cannot catch that */
 	struct pv_wait *wait;     /* NULL unless it waits */
 	struct pv_deferred *poke; /* while it turns the engine itself: keeps a turn from waiting for the world */

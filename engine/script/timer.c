@@ -1,19 +1,14 @@
 #include "engine/script/timer.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 
 #include "engine/script/script_internal.h"
 
 #define SLEEP_TYPE "provium.sleep"
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void fired(void *arg)
 {
-	struct pv_timer *timer = arg;
-
-	(void)fd;
-	(void)what;
-	pv_wait_finish(timer->wait);
+	pv_wait_finish(arg);
 }
 
 const char *pv_show_limit(uint64_t ns, char out[32])
@@ -24,23 +19,29 @@ const char *pv_show_limit(uint64_t ns, char out[32])
 
 void pv_timer_start(struct pv_script *script, struct pv_timer *timer, uint64_t ns, struct pv_wait *wait)
 {
-	struct timeval after = {
-		.tv_sec = (time_t)(ns / 1000000000u),
-		.tv_usec = (suseconds_t)(ns % 1000000000u / 1000u),
-	};
-
-	timer->wait = wait;
 	pv_show_limit(ns, timer->shown);
-	timer->event = evtimer_new(pv_engine_base(script->engine), on_timer, timer);
-	if (timer->event == NULL || evtimer_add(timer->event, &after) != 0)
-		PV_BUG("a timer could not be added");
+	pv_engine_timer_start(script->engine, &timer->timer, script->file, ns, false, fired, wait);
 }
 
 void pv_timer_stop(struct pv_timer *timer)
 {
-	if (timer->event != NULL)
-		event_free(timer->event);
-	timer->event = NULL;
+	pv_engine_timer_stop(&timer->timer);
+}
+
+uint64_t pv_limit_left(lua_State *L, const struct pv_limit *limit)
+{
+	struct pv_script *script = pv_script_of(L);
+	uint64_t now = pv_engine_file_ns(script->engine, script->file);
+
+	if (limit->deadline_ns == 0)
+		return limit->ns;
+	return limit->deadline_ns > now ? limit->deadline_ns - now : 0;
+}
+
+void pv_limit_begin(struct pv_limit *limit, uint64_t started_ns)
+{
+	if (limit->deadline_ns == 0)
+		limit->deadline_ns = started_ns + limit->ns;
 }
 
 /* ---- sleeping ---- */
@@ -81,15 +82,6 @@ struct pv_wait *pv_sleep_push(lua_State *L, uint64_t ns)
 	luaL_setmetatable(L, SLEEP_TYPE);
 	pv_timer_start(pv_script_of(L), &sleep->timer, ns, &sleep->wait);
 	return &sleep->wait;
-}
-
-void pv_sleep_here(lua_State *L, uint64_t ns)
-{
-	struct pv_wait *wait = pv_sleep_push(L, ns);
-
-	pv_await_here(L, wait);
-	withdraw(wait);
-	lua_pop(L, 1);
 }
 
 void pv_open_wait(lua_State *L)

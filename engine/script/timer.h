@@ -6,16 +6,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct event;
+#include "engine/lab/timer.h"
+
 struct pv_script;
 struct pv_wait;
 
 /* Embedded in the wait's userdata. A zeroed struct is a timer that does not run. */
 struct pv_timer {
-	struct event *event;
-	struct pv_wait *wait;
+	struct pv_engine_timer timer;
 	char shown[32]; /* the limit, as messages give it */
 };
+
+/* A limit on several waits in a row. It runs from the start of the first of them. */
+struct pv_limit {
+	uint64_t ns;
+	uint64_t deadline_ns; /* in engine time; 0: it does not run yet */
+};
+
+/* What is left of it. */
+uint64_t pv_limit_left(lua_State *L, const struct pv_limit *limit);
+/* A wait under the limit has ended, which began at `started_ns`. */
+void pv_limit_begin(struct pv_limit *limit, uint64_t started_ns);
 
 /* "5s", "0.05s" into `out`; returns `out`. */
 const char *pv_show_limit(uint64_t ns, char out[32]);
@@ -30,8 +41,5 @@ struct pv_wait *pv_sleep_push(lua_State *L, uint64_t ns);
 
 /* True if a timer alone ends the wait. */
 bool pv_wait_is_timer(const struct pv_wait *wait);
-
-/* Waits `ns` where Lua cannot yield. Raises the cancellation. */
-void pv_sleep_here(lua_State *L, uint64_t ns);
 
 #endif

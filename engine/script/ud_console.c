@@ -79,7 +79,7 @@ static int console_read_log(lua_State *L)
 enum { CONSOLE = 1, TEXT, LIMIT };
 
 struct limit {
-	uint64_t deadline_ns;
+	struct pv_limit limit;
 	uint64_t from; /* `expect_at` when the read began: another task may have read on meanwhile */
 	char shown[32];
 };
@@ -89,10 +89,11 @@ static int expect_on(lua_State *L);
 static int got_more(lua_State *L, struct pv_wait *wait)
 {
 	struct pv_console *console = lua_touserdata(L, CONSOLE);
-	const struct limit *limit = lua_touserdata(L, LIMIT);
+	struct limit *limit = lua_touserdata(L, LIMIT);
 	struct pv_call_slot *slot = pv_call_result(L, wait);
 	bool ended = slot->eof && slot->out.len == 0;
 
+	pv_limit_begin(&limit->limit, slot->started_ns);
 	if (console->expect_at == limit->from) {
 		pv_buf_add(&console->pending, slot->out.data, slot->out.len);
 		console->expect_at += slot->out.len;
@@ -111,7 +112,6 @@ static int expect_on(lua_State *L)
 	struct pv_console *console = lua_touserdata(L, CONSOLE);
 	struct limit *limit = lua_touserdata(L, LIMIT);
 	Pv__ReadConsoleCall read = PV__READ_CONSOLE_CALL__INIT;
-	uint64_t now = pv_engine_mono_ns(pv_script_of(L)->engine);
 	size_t len;
 	const char *text = lua_tolstring(L, TEXT, &len);
 	const char *found = memmem(pv_buf_str(&console->pending), console->pending.len, text, len);
@@ -128,7 +128,7 @@ static int expect_on(lua_State *L)
 	read.has_offset = read.has_max = read.has_timeout_ms = 1;
 	read.offset = console->expect_at;
 	read.max = CHUNK_MAX;
-	read.timeout_ms = limit->deadline_ns > now ? (limit->deadline_ns - now + 999999) / 1000000 : 0;
+	read.timeout_ms = (pv_limit_left(L, &limit->limit) + 999999) / 1000000;
 	return start_read(L, "console:expect", console, &read, got_more);
 }
 
@@ -147,7 +147,7 @@ static int console_expect(lua_State *L)
 	if (!lua_isnil(L, 3))
 		ns = pv_arg_duration(L, 3, "console:expect: timeout");
 	limit = lua_newuserdatauv(L, sizeof(*limit), 0);
-	*limit = (struct limit){ .deadline_ns = pv_engine_mono_ns(pv_script_of(L)->engine) + ns };
+	*limit = (struct limit){ .limit = { .ns = ns } };
 	pv_show_limit(ns, limit->shown);
 	lua_replace(L, LIMIT);
 	return expect_on(L);

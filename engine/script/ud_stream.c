@@ -112,18 +112,13 @@ int pv_console_stream_open(lua_State *L, const char *what, uint32_t vm)
 /* What a reading method does, at 2 of its stack; the stream is at 1. */
 struct reading {
 	const char *what;
-	uint64_t deadline_ns;
+	struct pv_limit limit;
 	size_t searched; /* bytes of `pending` that hold no start of a match */
 	lua_Integer n;   /* drain: chunks in the table at 3 */
 	bool discards;   /* expect */
 };
 
 enum { STREAM = 1, READING, EXTRA };
-
-static uint64_t now_ns(lua_State *L)
-{
-	return pv_engine_mono_ns(pv_script_of(L)->engine);
-}
 
 /* Leaves the stream, the reading and, as EXTRA, the argument at `extra` (0: none). */
 static struct reading *begin(lua_State *L, struct stream *stream, const char *what, int timeout, uint64_t fallback_ns,
@@ -139,7 +134,7 @@ static struct reading *begin(lua_State *L, struct stream *stream, const char *wh
 	if (stream->reading == pv_script_of(L)->unit.serial)
 		pv_raise(L, "%s: another task reads this stream", what);
 	reading = lua_newuserdatauv(L, sizeof(*reading), 0);
-	*reading = (struct reading){ .what = what, .deadline_ns = now_ns(L) + ns };
+	*reading = (struct reading){ .what = what, .limit = { .ns = ns } };
 	if (extra != 0) {
 		lua_pushvalue(L, extra);
 		lua_replace(L, EXTRA);
@@ -159,7 +154,7 @@ static int read_more(lua_State *L, struct stream *stream, const struct reading *
 	Pv__CallStarted started = PV__CALL_STARTED__INIT;
 	Pv__ReadStreamCall read = PV__READ_STREAM_CALL__INIT;
 	Pv__ReadConsoleCall console = PV__READ_CONSOLE_CALL__INIT;
-	uint64_t now = now_ns(L), left_ns = reading->deadline_ns > now ? reading->deadline_ns - now : 0;
+	uint64_t left_ns = pv_limit_left(L, &reading->limit);
 
 	read.has_stream = read.has_offset = read.has_max = read.has_timeout_ms = 1;
 	console.stream = read.stream = stream->ref.id;
@@ -179,7 +174,7 @@ static int read_more(lua_State *L, struct stream *stream, const struct reading *
 }
 
 /* Adds what the read has brought to `pending`. Returns false if the deadline has passed instead. */
-static bool take(lua_State *L, struct stream *stream, struct pv_wait *wait)
+static bool take(lua_State *L, struct stream *stream, struct reading *reading, struct pv_wait *wait)
 {
 	struct pv_call_slot *slot;
 
@@ -187,6 +182,7 @@ static bool take(lua_State *L, struct stream *stream, struct pv_wait *wait)
 	if (stream->ref.closed) /* by another task */
 		return false;
 	slot = pv_call_result(L, wait);
+	pv_limit_begin(&reading->limit, slot->started_ns);
 	pv_buf_add(&stream->pending, slot->out.data, slot->out.len);
 	stream->at += slot->out.len;
 	stream->eof |= slot->eof;
@@ -224,7 +220,7 @@ static int got_next(lua_State *L, struct pv_wait *wait)
 {
 	struct stream *stream = lua_touserdata(L, STREAM);
 
-	take(L, stream, wait);
+	take(L, stream, lua_touserdata(L, READING), wait);
 	return give_next(L, stream);
 }
 
@@ -245,9 +241,9 @@ static int search_on(lua_State *L);
 static int got_more(lua_State *L, struct pv_wait *wait)
 {
 	struct stream *stream = lua_touserdata(L, STREAM);
-	const struct reading *reading = lua_touserdata(L, READING);
+	struct reading *reading = lua_touserdata(L, READING);
 
-	if (!take(L, stream, wait) && !stream->ref.closed && !stream->eof)
+	if (!take(L, stream, reading, wait) && !stream->ref.closed && !stream->eof)
 		pv_raise(L, "stream: %s timed out waiting for `%s`", strchr(reading->what, ':') + 1,
 		         lua_tostring(L, EXTRA));
 	lua_settop(L, EXTRA);
@@ -307,11 +303,11 @@ static int got_chunk(lua_State *L, struct pv_wait *wait)
 {
 	struct stream *stream = lua_touserdata(L, STREAM);
 	struct reading *reading = lua_touserdata(L, READING);
-	bool more = take(L, stream, wait);
+	bool more = take(L, stream, reading, wait);
 
 	lua_settop(L, EXTRA);
 	if (!more)
-		reading->deadline_ns = 0;
+		reading->limit = (struct pv_limit){ .ns = 0 };
 	return drain_on(L);
 }
 
@@ -324,7 +320,7 @@ static int drain_on(lua_State *L)
 		push_pending(L, stream, stream->pending.len);
 		lua_rawseti(L, EXTRA, ++reading->n);
 	}
-	if (stream->ref.closed || stream->eof || now_ns(L) >= reading->deadline_ns)
+	if (stream->ref.closed || stream->eof || pv_limit_left(L, &reading->limit) == 0)
 		return 1;
 	return read_more(L, stream, reading, got_chunk);
 }

@@ -1,6 +1,5 @@
 #include "engine/script/unit.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,26 +7,12 @@
 #include "engine/script/timer.h"
 #include "proto/mem.h"
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void time_is_up(void *arg)
 {
 	struct pv_script *script = arg;
 
-	(void)fd;
-	(void)what;
 	script->unit.timer_fired = true;
 	pv_engine_defer(script->engine, &script->turn);
-}
-
-static void arm_timer(struct pv_script *script, uint64_t limit_ns)
-{
-	struct timeval limit = {
-		.tv_sec = (time_t)(limit_ns / 1000000000u),
-		.tv_usec = (suseconds_t)(limit_ns % 1000000000u / 1000u),
-	};
-
-	script->unit.timer = evtimer_new(pv_engine_base(script->engine), on_timer, script);
-	if (script->unit.timer == NULL || evtimer_add(script->unit.timer, &limit) != 0)
-		PV_BUG("a timer could not be added");
 }
 
 void pv_unit_start(struct pv_script *script, bool is_test, uint32_t test, struct pv_task *body, uint64_t limit_ns,
@@ -42,11 +27,11 @@ void pv_unit_start(struct pv_script *script, bool is_test, uint32_t test, struct
 		                  .serial = unit->serial + 1,
 		                  .body = body,
 		                  .limit_ns = limit_ns,
-		                  .first_call = pv_state_next_call(pv_engine_state(script->engine)),
+		                  .first_call = pv_engine_last_call(script->engine, script->file) + 1,
 		                  .done = done,
 		                  .arg = arg };
 	if (limit_ns > 0)
-		arm_timer(script, limit_ns);
+		pv_engine_timer_start(script->engine, &unit->timer, script->file, limit_ns, true, time_is_up, script);
 	if (body != NULL)
 		pv_task_make_ready(body);
 	pv_engine_defer(script->engine, &script->turn);
@@ -131,9 +116,7 @@ void pv_unit_finish_if_idle(struct pv_script *script)
 	if (!unit->active || !TAILQ_EMPTY(&script->live))
 		return;
 	pv_background_fail_unit(script);
-	if (unit->timer != NULL)
-		event_free(unit->timer);
-	unit->timer = NULL;
+	pv_engine_timer_stop(&unit->timer);
 	if (!pv_unit_close_objects(script))
 		return;
 	verdict = conclude(unit, &message);

@@ -8,7 +8,8 @@
 
 #include "engine/script/script.h"
 
-struct event;
+#include "engine/lab/timer.h"
+
 struct pv_script;
 struct pv_task;
 
@@ -22,7 +23,7 @@ struct pv_unit {
 	char *forced_reason;
 	char *failure;     /* first one; NULL: none */
 	char *skip_reason; /* NULL: not skipped */
-	struct event *timer;
+	struct pv_engine_timer timer;
 	uint64_t limit_ns;
 	bool timer_fired;
 	uint64_t first_call; /* calls of the unit have this id or a higher one */

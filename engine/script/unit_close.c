@@ -88,7 +88,7 @@ bool pv_unit_close_objects(struct pv_script *script)
 	struct pv_unit *unit = &script->unit;
 	struct pv_buf going = { 0 };
 
-	if (!unit->is_test || (unit->closing == 0 && pv_engine_failed(script->engine) != NULL))
+	if (!unit->is_test || (unit->closing == 0 && pv_engine_is_lost(script->engine, script->file)))
 		return true;
 	pv_state_vms_closed_with(state, script->scope_lab, &going);
 	while (unit->closing == 0 && unit->close_step < STEP_COUNT) {

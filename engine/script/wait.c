@@ -74,6 +74,7 @@ const char *pv_task_turn_until_done(struct pv_task *task)
 		return "too many calls wait where Lua cannot yield (inside string.gsub, table.sort, ...)";
 	nested++;
 	task->poke = &poke;
+	pv_engine_set_busy(script->engine, script->file, false);
 	while (!task->wait->done && !task->cancelled && trouble == NULL) {
 		/* Those that were to run after this task in the same turn. */
 		if (!TAILQ_EMPTY(&script->ready))
@@ -81,11 +82,14 @@ const char *pv_task_turn_until_done(struct pv_task *task)
 		pv_engine_turn(script->engine);
 		if (pv_engine_failed(script->engine) != NULL)
 			trouble = pv_engine_failed(script->engine)->text;
+		else
+			trouble = pv_engine_retrace_trouble(script->engine, script->file);
 	}
 	nested--;
 	task->poke = NULL;
 	pv_engine_undefer(script->engine, &poke);
 	script->running = task;
+	pv_engine_step(script->engine, script->file);
 	return trouble;
 }
 
@@ -97,9 +101,11 @@ void pv_task_turn_held(struct pv_script *script)
 		return;
 	nested++;
 	script->held++;
+	pv_engine_set_busy(script->engine, script->file, true);
 	/* Keeps the turn from waiting for the world. */
 	pv_engine_defer(script->engine, &script->turn);
 	pv_engine_turn(script->engine);
+	pv_engine_set_busy(script->engine, script->file, false);
 	script->held--;
 	nested--;
 	script->running = running;

@@ -65,6 +65,44 @@ never_says() {
 	! grep -qF -- "$2" "$1" || fail "$1 says: $2"
 }
 
+# until_true WHAT COMMAND...: waits (60 s at most) until the command succeeds.
+until_true() {
+	what=$1
+	shift
+	tries=0
+	until "$@"; do
+		tries=$((tries + 1))
+		[ $tries -lt 1200 ] || fail "never within 60 s: $what"
+		sleep 0.05
+	done
+}
+
+# gone PATTERN: no process with that in its command line.
+gone() {
+	! pgrep -f -- "$1" >/dev/null
+}
+
+# start_waiting [FLAGS...]: starts a run in $work/run whose VM "a" runs `sleep 1000`, and returns when the intent of that is in the journal.
+# $pid: the runner.
+start_waiting() {
+	profile
+	cat >a.test.lua <<-'LUA'
+	local vm = provium:vm("a", "default"):boot()
+	test("waits", function(t)
+	    vm:write_file("/tmp/mark", "here")
+	    vm:run("sleep 1000")
+	end)
+	LUA
+	"$provium" run "$@" --journal="$work/run" . >out 2>err &
+	pid=$!
+	until_true "the intent is committed" sleeping
+}
+
+sleeping() {
+	kill -0 "$pid" 2>/dev/null || fail "the runner ended early"
+	"$provium" journal show run 2>/dev/null | grep -q 'sleep 1000'
+}
+
 # Nothing of this test is left: no process that names $work, no socket; and every journal is whole, ended in order and folds to the state it states.
 nothing_left() {
 	left=$(pgrep -f -- "$work" | grep -vx $$ || true)
@@ -105,7 +143,7 @@ until_says() {
 # rogue MODE: from here on $provium has an agent that misbehaves (integration/rogue_agent), and a.test.lua boots one VM with it.
 rogue() {
 	mkdir bin
-	cp "$PV_TEST_BIN/provium" bin/
+	cp "$PV_TEST_BIN/provium" "$PV_TEST_BIN/provium-keeper" bin/
 	cp "$PV_TEST_BIN/rogue_agent" bin/provium-agent
 	provium=$work/bin/provium
 	printf 'provium:vm("a", "default", { kernel_cmdline = "console=ttyS0 rogue=%s" }):boot()\n' "$1" >a.test.lua

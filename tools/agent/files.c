@@ -192,16 +192,26 @@ static int write_piece(int fd, const Pva__WriteFile *request)
 /* The file is closed after each piece: the program just written can be run at once, without ETXTBSY. */
 void pv_files_write(struct server *server, struct call *call, const Pva__WriteFile *request)
 {
+	struct call *first = request->first != 0 ? pv_server_find(server, request->first) : call;
+	uint64_t end = request->offset + request->data.len;
 	char *path = path_of(&request->path);
 	int sys_errno = EINVAL;
 	int fd = -1;
 
+	/* A piece that comes once more, from another runner: somebody may have changed the file since. */
+	if (first != NULL && first != call && end <= first->written) {
+		pv_server_done(server, call);
+		free(path);
+		return;
+	}
 	if (path_valid(&request->path) && request->offset <= INT64_MAX) {
 		fd = open_for_write(path, request);
 		sys_errno = fd < 0 ? errno : write_piece(fd, request);
 	}
 	if (fd >= 0 && close(fd) != 0 && sys_errno == 0)
 		sys_errno = errno;
+	if (sys_errno == 0 && first != NULL)
+		first->written = end;
 	if (sys_errno != 0)
 		pv_server_error(server, call, sys_errno, path);
 	else

@@ -64,10 +64,13 @@ void pv_process_signal(struct server *server, struct call *call, const Pva__Send
 	if (exec == NULL)
 		return;
 	/* Once it has been waited for, its number may be another one's. */
-	if (exec->pid > 0 && kill(-exec->pid, request->signal) != 0 && errno != ESRCH)
+	if (exec->pid > 0 && kill(-exec->pid, request->signal) != 0 && errno != ESRCH) {
 		pv_server_error(server, call, errno, "a signal");
-	else
-		pv_server_done(server, call);
+		return;
+	}
+	if (exec->pid > 0 && request->time_limit)
+		exec->timed_out = true;
+	pv_server_done(server, call);
 }
 
 /* ---- standard input ---- */

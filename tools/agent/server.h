@@ -26,6 +26,7 @@ struct call {
 	bool acked;            /* forget it when it is not in the output queue any more */
 	bool queued;           /* in server.out */
 	struct pv_buf frame;   /* of the response */
+	uint64_t written;      /* first piece of a file: bytes of it that are written so far */
 	struct exec *exec;     /* of an Exec: its program, then its output; or NULL */
 	struct poll *poll;     /* unanswered: what it waits for; or NULL */
 	struct worker *worker; /* it was passed on to; or NULL */

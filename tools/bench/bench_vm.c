@@ -108,7 +108,8 @@ static void bare_start(struct bare *bare, const char *initrd, const char *cmdlin
 	};
 	char *qmp = pv_xasprintf("%s/qmp", top), *agent = pv_xasprintf("%s/agent", top);
 	char *console = pv_xasprintf("%s/console", top), *log = pv_xasprintf("%s/bare.log", top);
-	struct pv_qemu_fds fds = { listen_at(qmp), listen_at(agent), listen_at(console) };
+	char *keeper = pv_xasprintf("%s/keeper", top);
+	struct pv_qemu_fds fds = { listen_at(qmp), listen_at(agent), listen_at(console), listen_at(keeper) };
 	char **argv = pv_qemu_args(&config, &fds, log);
 	int err = posix_spawnp(&bare->pid, argv[0], NULL, NULL, argv, environ);
 
@@ -117,11 +118,13 @@ static void bare_start(struct bare *bare, const char *initrd, const char *cmdlin
 	close(fds.qmp);
 	close(fds.agent);
 	close(fds.console);
+	close(fds.keeper);
 	bare->agent = connect_to(agent);
 	pv_qemu_args_free(argv);
 	free(qmp);
 	free(agent);
 	free(console);
+	free(keeper);
 	free(log);
 }
 

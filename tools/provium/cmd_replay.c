@@ -9,11 +9,13 @@
 #include "engine/replay/timeline.h"
 #include "engine/replay/tree.h"
 #include "engine/replay/viewer_terminal.h"
+#include "engine/run/rehearse.h"
+#include "tools/provium/recorded_flags.h"
 #include "tools/provium/verb.h"
 
 struct flags {
-	const char *config, *at, *diff;
-	bool dot, step;
+	const char *config, *at, *until, *diff;
+	bool dot, script, step;
 	struct pv_timeline_options timeline;
 };
 
@@ -37,8 +39,10 @@ static const struct pv_option options[] = {
 	{ "diff", 0, PV_OPTION_TEXT, AT(diff), .argument = "OTHER", .help = "where this run and the run OTHER part" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration (default: ./provium.toml)" },
-	PV_OPTION_NOT_YET("script"),
-	PV_OPTION_NOT_YET("until"),
+	{ "script", 0, PV_OPTION_FLAG, AT(script),
+	  .help = "execute the Lua files again, answered from the record: replay --script RUN [FILE]" },
+	{ "until", 0, PV_OPTION_TEXT, AT(until), .argument = "TEST|SEQ",
+	  .help = "with --script: stop behind the end of TEST, or behind event SEQ" },
 	PV_OPTION_NOT_YET("repl"),
 	{ .name = NULL },
 };
@@ -93,6 +97,35 @@ static enum pv_exit show_diff(struct pv_journal *journal, const struct flags *fl
 	}
 	pv_diff_free(&diff);
 	pv_journal_close(other);
+	free(dir);
+	return code;
+}
+
+/* ---- --script ---- */
+
+static enum pv_exit rehearse(const struct flags *flags, const char *run, const char *file)
+{
+	struct pv_recorded_flags recorded;
+	enum pv_exit code = PV_EXIT_TROUBLE;
+	struct pv_journal *journal;
+	char *dir;
+
+	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
+		return PV_EXIT_TROUBLE;
+	if (pv_recorded_flags_load(journal, &recorded)) {
+		struct pv_rehearse_options rehearsal = {
+			.record = journal,
+			.dir = dir,
+			.run = pv_run_flags_options(recorded.flags),
+			.file = file,
+			.until = flags->until,
+			.verbosity = PV_NORMAL,
+			.json = flags->timeline.json,
+		};
+		code = pv_rehearse(&rehearsal);
+	}
+	pv_recorded_flags_free(&recorded);
+	pv_journal_close(journal);
 	free(dir);
 	return code;
 }
@@ -187,6 +220,10 @@ static enum pv_exit run(char *const *argv)
 
 	if (!pv_verb_parse(&pv_verb_replay, argv, &flags, &rest))
 		code = PV_EXIT_TROUBLE;
+	else if (flags.until && !flags.script)
+		code = pv_verb_usage(&pv_verb_replay, "--until ends a --script replay: it needs --script");
+	else if (flags.script && (rest.n == 1 || rest.n == 2))
+		code = rehearse(&flags, rest.items[0], rest.n == 2 ? rest.items[1] : NULL);
 	else if (rest.n != 1)
 		code = pv_verb_usage(&pv_verb_replay, rest.n ? "one RUN at a time" : "which RUN? `last` is the newest");
 	else if (fits(&flags))

@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/mem.h"
+#include "tools/provium/run_flags.h"
 #include "tools/provium/verb.h"
 
 struct flags {
@@ -11,7 +13,7 @@ struct flags {
 	struct pv_report_paths reports;
 	struct pv_option_texts tags, no_tags, tag_metas, no_tag_metas;
 	unsigned jobs, cpus, psi_threshold;
-	uint64_t timeout_ns, mem_bytes;
+	uint64_t timeout_ns, orphan_timeout_ns, mem_bytes;
 	double cpu_overcommit;
 	struct pv_option_u64 seed;
 	struct pv_option_maybe journal;
@@ -57,6 +59,8 @@ static const struct pv_option options[] = {
 	{ .name = "no-ksm", .kind = PV_OPTION_NOTHING },
 	{ "timeout", 0, PV_OPTION_DURATION, AT(timeout_ns), .argument = "DUR",
 	  .help = "wall clock of one file (default: 300, 0: none)" },
+	{ "orphan-timeout", 0, PV_OPTION_DURATION, AT(orphan_timeout_ns), .argument = "DUR",
+	  .help = "how long VMs outlive a killed runner, paused (default: 10m)" },
 	{ "fail-fast", 0, PV_OPTION_FLAG, AT(fail_fast), .help = "no dispatch after the first failed file" },
 	{ "seed", 0, PV_OPTION_U64, AT(seed), .argument = "N", .help = "source of all randomness (default: random)" },
 	{ "verbose", 'v', PV_OPTION_SET, AT(verbosity), .value = PV_VERBOSE, .help = "also passed and skipped tests" },
@@ -74,7 +78,6 @@ static const struct pv_option options[] = {
 	  .help = "when the journal reaches the disk (default: batch)" },
 	PV_OPTION_NOT_YET("watch"),
 	PV_OPTION_NOT_YET("no-templates"),
-	PV_OPTION_NOT_YET("orphan-timeout"),
 	PV_OPTION_NOT_YET("retries"),
 	PV_OPTION_NOT_YET("repeat"),
 	PV_OPTION_NOT_YET("keep-failed"),
@@ -129,6 +132,7 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 		.psi_threshold = flags->psi_threshold,
 		.no_preflight = flags->no_preflight,
 		.timeout_ns = flags->timeout_ns,
+		.orphan_timeout_ns = flags->orphan_timeout_ns,
 		.fail_fast = flags->fail_fast,
 		.has_seed = flags->seed.given,
 		.seed = flags->seed.value,
@@ -144,39 +148,68 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 	};
 }
 
-static void free_flags(struct flags *flags)
+struct pv_run_flags {
+	struct flags flags;
+	struct pv_option_texts paths;
+	struct pv_run_options options;
+};
+
+static bool parse(struct pv_run_flags *run, char *const *argv)
 {
-	free(flags->tags.items);
-	free(flags->no_tags.items);
-	free(flags->tag_metas.items);
-	free(flags->no_tag_metas.items);
+	struct pv_errmsg msg = { .text = "" };
+	struct flags *flags = &run->flags;
+
+	if (!pv_verb_parse(&pv_verb_run, argv, flags, &run->paths) || contradiction(argv) != PV_EXIT_OK)
+		return false;
+	if (flags->shard && pv_shard_parse(flags->shard, &flags->select.shard, &msg) != PV_OK) {
+		(void)pv_verb_usage(&pv_verb_run, "%s", msg.text);
+		return false;
+	}
+	run->options = run_options(flags, &run->paths, argv);
+	return true;
+}
+
+struct pv_run_flags *pv_run_flags_parse(char *const *argv)
+{
+	struct pv_run_flags *run = PV_NEW(struct pv_run_flags);
+
+	run->flags = (struct flags){
+		.accel_choice = -1,
+		.psi_threshold = 50,
+		.timeout_ns = 300ull * 1000000000u,
+		.orphan_timeout_ns = 600ull * 1000000000u,
+		.verbosity = PV_NORMAL,
+		.durability = PV_DURABILITY_BATCH,
+	};
+	if (parse(run, argv))
+		return run;
+	pv_run_flags_free(run);
+	return NULL;
+}
+
+const struct pv_run_options *pv_run_flags_options(const struct pv_run_flags *run)
+{
+	return &run->options;
+}
+
+void pv_run_flags_free(struct pv_run_flags *run)
+{
+	if (!run)
+		return;
+	free(run->flags.tags.items);
+	free(run->flags.no_tags.items);
+	free(run->flags.tag_metas.items);
+	free(run->flags.no_tag_metas.items);
+	free(run->paths.items);
+	free(run);
 }
 
 static enum pv_exit run(char *const *argv)
 {
-	struct flags flags = {
-		.accel_choice = -1,
-		.psi_threshold = 50,
-		.timeout_ns = 300ull * 1000000000u,
-		.verbosity = PV_NORMAL,
-		.durability = PV_DURABILITY_BATCH,
-	};
-	struct pv_option_texts paths = { .items = NULL };
-	enum pv_exit code = PV_EXIT_TROUBLE;
+	struct pv_run_flags *flags = pv_run_flags_parse(argv);
+	enum pv_exit code = flags ? pv_run_execute(pv_run_flags_options(flags)) : PV_EXIT_TROUBLE;
 
-	if (pv_verb_parse(&pv_verb_run, argv, &flags, &paths))
-		code = contradiction(argv);
-	if (code == PV_EXIT_OK) {
-		struct pv_errmsg msg = { .text = "" };
-		if (flags.shard && pv_shard_parse(flags.shard, &flags.select.shard, &msg) != PV_OK) {
-			code = pv_verb_usage(&pv_verb_run, "%s", msg.text);
-		} else {
-			struct pv_run_options run_with = run_options(&flags, &paths, argv);
-			code = pv_run_execute(&run_with);
-		}
-	}
-	free_flags(&flags);
-	free(paths.items);
+	pv_run_flags_free(flags);
 	return code;
 }
 

@@ -17,7 +17,7 @@ struct pv_verb {
 };
 
 extern const struct pv_verb pv_verb_audit, pv_verb_doctor, pv_verb_guest, pv_verb_help, pv_verb_journal, pv_verb_list,
-    pv_verb_replay, pv_verb_report, pv_verb_run, pv_verb_version;
+    pv_verb_replay, pv_verb_report, pv_verb_resume, pv_verb_run, pv_verb_version;
 
 /* All verbs, in the order of `help`; NULL ends the list. */
 extern const struct pv_verb *const pv_verbs[];

@@ -25,7 +25,7 @@ static void test_file__round_trip(void **state)
 
 	snprintf(path, sizeof(path), "%s/a", f->dir);
 	for (size_t i = sizeof(sizes) / sizeof(sizes[0]); i-- > 0;) {
-		guest_wait(f, pv_guest_write_file(f->agent, text(path), (struct pv_bytes){ data, sizes[i] }, 0666,
+		guest_wait(f, pv_guest_write_file(f->agent, 0, text(path), (struct pv_bytes){ data, sizes[i] }, 0666,
 		                                  guest_on_end, f));
 		assert_string_equal(f->text, "");
 		assert_int_equal(f->err, PV_OK);
@@ -51,7 +51,7 @@ static void test_file__written_program_runs(void **state)
 	guest_wait(f, pv_guest_read_file(f->agent, text("/bin/true"), guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	pv_buf_add(&program, f->out.data, f->out.len);
-	guest_wait(f, pv_guest_write_file(f->agent, text(path), (struct pv_bytes){ program.data, program.len }, 0755,
+	guest_wait(f, pv_guest_write_file(f->agent, 0, text(path), (struct pv_bytes){ program.data, program.len }, 0755,
 	                                  guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	guest_direct(f, path, (struct pv_guest_run){ 0 });
@@ -69,7 +69,7 @@ static void test_file__errors(void **state)
 	assert_string_equal(f->text, "/no/such/file: No such file or directory (ENOENT)");
 	guest_wait(f, pv_guest_read_file(f->agent, text("/usr"), guest_on_end, f));
 	assert_string_equal(f->text, "/usr: Is a directory (EISDIR)");
-	guest_wait(f, pv_guest_write_file(f->agent, text("/no/such/file"), text("x"), 0644, guest_on_end, f));
+	guest_wait(f, pv_guest_write_file(f->agent, 0, text("/no/such/file"), text("x"), 0644, guest_on_end, f));
 	assert_string_equal(f->text, "/no/such/file: No such file or directory (ENOENT)");
 	guest_wait(f, pv_guest_read_file(f->agent, (struct pv_bytes){ "/etc\0x", 6 }, guest_on_end, f));
 	assert_int_equal(f->sys_errno, EINVAL);
@@ -86,7 +86,7 @@ static void test_file__fifo_does_not_block(void **state)
 	guest_wait(f, pv_guest_read_file(f->agent, text(path), guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	assert_int_equal(f->out.len, 0);
-	guest_wait(f, pv_guest_write_file(f->agent, text(path), text("x"), 0644, guest_on_end, f));
+	guest_wait(f, pv_guest_write_file(f->agent, 0, text(path), text("x"), 0644, guest_on_end, f));
 	assert_int_equal(f->sys_errno, ENXIO);
 }
 

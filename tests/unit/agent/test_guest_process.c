@@ -169,7 +169,7 @@ static void test_wait__output_bound_blocks(void **state)
 	read_at(f, id, 1, PV_AGENT_OUTPUT_MAX - 1, 100);
 	assert_int_equal(f->out.len, 1);
 	guest_idle(f, 100);
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGKILL, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGKILL, guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	wait_exit(f, id);
 	assert_int_equal(f->err, PV_OK);
@@ -210,7 +210,7 @@ static void test_signal__whole_group(void **state)
 	read_at(f, id, 1, 0, 100);
 	pid = atoi(pv_buf_str(&f->out));
 	assert_true(is_alive(pid));
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGTERM, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGTERM, guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	wait_exit(f, id);
 	assert_int_equal(f->result.status, PV_GUEST_SIGNALLED);
@@ -219,8 +219,26 @@ static void test_signal__whole_group(void **state)
 		guest_idle(f, 10);
 	assert_false(is_alive(pid));
 	/* Gone: nothing is left to do. */
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGKILL, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGKILL, guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
+}
+
+/* Whoever waits, now or later, is told that its time was up; not if it had ended by itself before. */
+static void test_time_out__is_remembered(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = start(f, "exec sleep 1000", text("")), early = start(f, "exit 6", text(""));
+
+	guest_wait(f, pv_guest_time_out(f->agent, 0, id, guest_on_end, f));
+	assert_int_equal(f->err, PV_OK);
+	for (int i = 0; i < 2; i++) {
+		wait_exit(f, id);
+		assert_int_equal(f->result.status, PV_GUEST_TIMED_OUT);
+	}
+	wait_exit(f, early);
+	guest_wait(f, pv_guest_time_out(f->agent, 0, early, guest_on_end, f));
+	wait_exit(f, early);
+	assert_exited(f, 6);
 }
 
 static void test_signal__errors(void **state)
@@ -228,9 +246,9 @@ static void test_signal__errors(void **state)
 	struct fixture *f = *state;
 	uint64_t id = start(f, "exec sleep 1000", text(""));
 
-	guest_wait(f, pv_guest_signal(f->agent, id, 4711, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, 4711, guest_on_end, f));
 	assert_refused(f, EINVAL);
-	guest_wait(f, pv_guest_signal(f->agent, id + 1000, SIGTERM, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id + 1000, SIGTERM, guest_on_end, f));
 	assert_refused(f, ESRCH);
 }
 
@@ -264,7 +282,7 @@ static void test_stdin__full_pipe(void **state)
 	struct guest_wait more = { .fixture = f };
 	size_t taken;
 
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGSTOP, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGSTOP, guest_on_end, f));
 	guest_wait(f, pv_guest_stdin(f->agent, id, 0, (struct pv_bytes){ data, 4u << 20 }, false, guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	taken = (size_t)f->result.count;
@@ -275,7 +293,7 @@ static void test_stdin__full_pipe(void **state)
 	               &more);
 	guest_idle(f, 50);
 	assert_false(more.ended);
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGCONT, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGCONT, guest_on_end, f));
 	guest_wait_for(&more);
 	assert_int_equal(more.err, PV_OK);
 	assert_int_equal(more.result.count, (4u << 20) - taken);
@@ -324,7 +342,7 @@ static void test_stdin__breaks_while_waiting(void **state)
 	pv_guest_stdin(f->agent, id, taken, (struct pv_bytes){ data, 1u << 20 }, false, guest_on_wait, &more);
 	guest_idle(f, 30);
 	assert_false(more.ended);
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGTERM, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGTERM, guest_on_end, f));
 	guest_wait_for(&more);
 	assert_int_equal(more.sys_errno, EPIPE);
 	guest_wait_free(&more);
@@ -405,6 +423,7 @@ int main(void)
 		CASE(test_wait__large_output),
 		CASE(test_wait__output_bound_blocks),
 		CASE(test_signal__whole_group),
+		CASE(test_time_out__is_remembered),
 		CASE(test_signal__errors),
 		CASE(test_stdin__first_bytes),
 		CASE(test_stdin__full_pipe),

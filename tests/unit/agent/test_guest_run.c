@@ -40,8 +40,8 @@ static void test_run__path_of_resulting_environment(void **state)
 	snprintf(program, sizeof(program), "%s/a", f->dir);
 	snprintf(path, sizeof(path), "/nowhere:%s", f->dir);
 	env.value = text(path);
-	guest_wait(
-	    f, pv_guest_write_file(f->agent, text(program), text("#!/bin/sh\necho found $0\n"), 0755, guest_on_end, f));
+	guest_wait(f, pv_guest_write_file(f->agent, 0, text(program), text("#!/bin/sh\necho found $0\n"), 0755,
+	                                  guest_on_end, f));
 	assert_int_equal(f->err, PV_OK);
 	guest_direct(f, "a", (struct pv_guest_run){ .env = &env, .n_env = 1 });
 	assert_exited(f, 0);

@@ -69,7 +69,7 @@ static void test_worker__own_descriptors(void **state)
 	         (int)pid);
 	guest_sh(f, script, (struct pv_guest_run){ 0 });
 	assert_string_equal(pv_buf_str(&f->out), "1\n");
-	guest_wait(f, pv_guest_signal(f->agent, process, SIGTERM, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, process, SIGTERM, guest_on_end, f));
 }
 
 /* Output that an answer does not hold, and standard input that a request does not, find their way to the worker. */
@@ -105,7 +105,7 @@ static void test_worker__processes(void **state)
 	assert_int_equal(f->result.count, 3);
 	guest_wait_for(&waiting);
 	assert_string_equal(pv_buf_str(&waiting.out), "go\n");
-	guest_wait(f, pv_guest_signal(f->agent, id, SIGTERM, guest_on_end, f));
+	guest_wait(f, pv_guest_signal(f->agent, 0, id, SIGTERM, guest_on_end, f));
 	guest_wait(f, pv_guest_wait(f->agent, id, guest_on_end, f));
 	assert_int_equal(f->result.signal, SIGTERM);
 	guest_wait(f, pv_guest_release(f->agent, id, guest_on_end, f));

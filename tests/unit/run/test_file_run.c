@@ -149,15 +149,15 @@ static void test_file_run__tests_in_order_with_a_scope_each(void **state)
 	       "one / : test begins\n"
 	       "one / lab provium: test lab created\n"
 	       "one / : test passed\n"
-	       "lab provium: lab closed\n"
+	       "one / lab provium: lab closed\n"
 	       "two / : test begins\n"
 	       "two / lab provium: test lab created\n"
 	       "two / : test failed: a:1: no\n"
-	       "lab provium: lab closed\n"
+	       "two / lab provium: lab closed\n"
 	       "three / : test begins\n"
 	       "three / lab provium: test lab created\n"
 	       "three / : test skipped: not here\n"
-	       "lab provium: lab closed\n"
+	       "three / lab provium: lab closed\n"
 	       "lab provium: lab closed\n"
 	       ": file failed\n");
 }
@@ -182,7 +182,7 @@ static void test_file_run__declared_skips_and_filters_begin_nothing(void **state
 	       "two / : test begins\n"
 	       "two / lab provium: test lab created\n"
 	       "two / : test passed\n"
-	       "lab provium: lab closed\n"
+	       "two / lab provium: lab closed\n"
 	       "three / : test skipped: filtered: did not match --tag net\n"
 	       "lab provium: lab closed\n"
 	       ": file passed\n");
@@ -219,11 +219,13 @@ static void test_file_run__timeout_fails_the_running_test_and_begins_no_other(vo
 	       "one / : test begins\n"
 	       "one / lab provium: test lab created\n"
 	       "one / : test passed\n"
-	       "lab provium: lab closed\n"
+	       "one / lab provium: lab closed\n"
 	       "two / : test begins\n"
 	       "two / lab provium: test lab created\n"
+	       "two / : timer 1 fires\n"
+	       "two / : file is ended: file timed out after 30.0ms (--timeout)\n"
 	       "two / : test failed: file timed out after 30.0ms (--timeout)\n"
-	       "lab provium: lab closed\n"
+	       "two / lab provium: lab closed\n"
 	       "lab provium: lab closed\n"
 	       ": file timed out\n");
 }
@@ -236,6 +238,8 @@ static void test_file_run__timeout_in_the_chunk(void **state)
 	expect(files, &no_filters, 30 * MS,
 	       ": file dispatched\n"
 	       "lab provium: root lab created\n"
+	       ": timer 1 fires\n"
+	       ": file is ended: file timed out after 30.0ms (--timeout)\n"
 	       "lab provium: lab closed\n"
 	       ": file timed out: file timed out after 30.0ms (--timeout)\n");
 }
@@ -268,8 +272,9 @@ static void test_file_run__interruption(void **state)
 	       "lab provium: root lab created\n"
 	       "one / : test begins\n"
 	       "one / lab provium: test lab created\n"
+	       "one / : file is ended: interrupted\n"
 	       "one / : test failed: interrupted\n"
-	       "lab provium: lab closed\n"
+	       "one / lab provium: lab closed\n"
 	       "lab provium: lab closed\n"
 	       ": file failed\n");
 }
@@ -290,11 +295,11 @@ static void test_file_run__a_test_out_of_its_own_time_is_a_failure(void **state)
 	       "one / : test begins\n"
 	       "one / lab provium: test lab created\n"
 	       "one / : test failed: timed out after 1s\n"
-	       "lab provium: lab closed\n"
+	       "one / lab provium: lab closed\n"
 	       "two / : test begins\n"
 	       "two / lab provium: test lab created\n"
 	       "two / : test passed\n"
-	       "lab provium: lab closed\n"
+	       "two / lab provium: lab closed\n"
 	       "lab provium: lab closed\n"
 	       ": file failed\n");
 }

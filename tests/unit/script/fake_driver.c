@@ -311,7 +311,14 @@ static void destroy(void *self)
 
 struct fake_driver *fake_driver_install(struct fixture *f)
 {
-	static const struct pv_driver_ops ops = { "fake", start, cancel, settle, console_tail, destroy };
+	static const struct pv_driver_ops ops = {
+		.name = "fake",
+		.start = start,
+		.cancel = cancel,
+		.settle = settle,
+		.console_tail = console_tail,
+		.destroy = destroy,
+	};
 	struct fake_driver *driver = PV_NEW(struct fake_driver);
 
 	driver->f = f;

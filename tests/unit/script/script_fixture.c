@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/lab/retrace.h"
 #include "fake_driver.h"
 #include "journal/journal.h"
 
@@ -113,11 +114,10 @@ static void start_run(struct fixture *f)
 	propose(f, &event);
 }
 
-static void dispatch_file(struct fixture *f)
+static void discover_file(struct fixture *f)
 {
 	Pv__Event event = PV__EVENT__INIT;
 	Pv__FileDiscovered discovered = PV__FILE_DISCOVERED__INIT;
-	Pv__FileDispatched dispatched = PV__FILE_DISPATCHED__INIT;
 
 	discovered.path = "x.test.lua";
 	discovered.shown_path = "x.test.lua";
@@ -125,12 +125,45 @@ static void dispatch_file(struct fixture *f)
 	event.file_discovered = &discovered;
 	propose(f, &event);
 	f->file = discovered.id;
-	pv__event__init(&event);
+}
+
+static void dispatch_file(struct fixture *f)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__FileDispatched dispatched = PV__FILE_DISPATCHED__INIT;
+
 	dispatched.has_id = 1;
 	dispatched.id = f->file;
 	event.body_case = PV__EVENT__BODY_FILE_DISPATCHED;
 	event.file_dispatched = &dispatched;
 	propose(f, &event);
+}
+
+/* The record of `then` goes into an engine that rehearses it: the events up to the discovery as they are, the others for the script. */
+static void load_record(struct fixture *f, const struct fixture *then)
+{
+	struct pv_retrace_config config = { .record = then->journal,
+		                            .end = pv_engine_state(then->engine),
+		                            .rehearsal = true,
+		                            .mac_key = pv_engine_mac_key(then->engine) };
+	struct pv_journal_cursor *cursor;
+	struct pv_record record;
+	struct pv_errmsg msg;
+
+	assert_int_equal(pv_journal_commit(then->journal, &msg), PV_OK);
+	pv_engine_retrace_begin(f->engine, &config);
+	assert_int_equal(pv_journal_cursor_open(then->journal, 1, &cursor, &msg), PV_OK);
+	while (pv_journal_cursor_next(cursor, &record, &msg) == PV_OK && record.seq > 0) {
+		Pv__Event *event = pv_record_decode(&record);
+
+		if (record.seq <= 2)
+			assert_int_equal(pv_engine_retrace_apply(f->engine, record.seq, event, &msg), PV_OK);
+		else
+			pv_engine_retrace_add(f->engine, record.seq, event);
+		pv__event__free_unpacked(event, NULL);
+	}
+	pv_journal_cursor_close(cursor);
+	f->file = 1;
 }
 
 static uint32_t create_lab(struct fixture *f, Pv__LabKind kind, uint32_t parent, uint32_t test)
@@ -172,7 +205,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 }
 
-struct fixture *fixture_create(const char *source)
+static struct fixture *create(const char *source, const struct fixture *then)
 {
 	struct fixture *f = PV_NEW(struct fixture);
 	struct pv_engine_config config = {
@@ -186,11 +219,17 @@ struct fixture *fixture_create(const char *source)
 	assert_int_equal(pv_journal_create_memory(&f->journal, &msg), PV_OK);
 	config.base = f->base;
 	config.journal = f->journal;
+	config.mac_key = then != NULL ? pv_engine_mac_key(then->engine) : NULL;
 	f->engine = pv_engine_create(&config);
 	f->driver = fake_driver_install(f);
 	f->listener = (struct pv_engine_listener){ .event = on_event, .arg = f };
 	pv_engine_listen(f->engine, &f->listener);
-	start_run(f);
+	if (then != NULL) {
+		load_record(f, then);
+	} else {
+		start_run(f);
+		discover_file(f);
+	}
 	dispatch_file(f);
 	f->root = create_lab(f, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0);
 	write_source(f, source);
@@ -200,6 +239,11 @@ struct fixture *fixture_create(const char *source)
 	script.path = f->path;
 	f->script = pv_script_create(&script);
 	return f;
+}
+
+struct fixture *fixture_create(const char *source)
+{
+	return create(source, NULL);
 }
 
 void fixture_destroy(struct fixture *f)
@@ -308,11 +352,10 @@ void fixture_start_test(struct fixture *f, size_t index)
 	pv_script_start_test(f->script, index, test_id, test_lab, on_done, f);
 }
 
-void fixture_end_test(struct fixture *f)
+static void end_test(struct fixture *f)
 {
 	Pv__Event event = PV__EVENT__INIT;
 	Pv__TestEnded ended = PV__TEST_ENDED__INIT;
-	struct pv_errmsg msg = { 0 };
 
 	ended.has_id = 1;
 	ended.id = test_id;
@@ -322,6 +365,13 @@ void fixture_end_test(struct fixture *f)
 	event.body_case = PV__EVENT__BODY_TEST_ENDED;
 	event.test_ended = &ended;
 	propose(f, &event);
+}
+
+void fixture_end_test(struct fixture *f)
+{
+	struct pv_errmsg msg = { 0 };
+
+	end_test(f);
 	f->closed = false;
 	if (pv_engine_close_scope(f->engine, f->file, test_lab, on_closed, f, &msg) != PV_OK)
 		fail_msg("the scope was not closed: %s", msg.text);
@@ -333,6 +383,102 @@ void fixture_run_test(struct fixture *f, size_t index)
 	fixture_start_test(f, index);
 	fixture_finish(f);
 	fixture_end_test(f);
+}
+
+/* ---- once more, from the record ---- */
+
+static Pv__Event *next_event(struct pv_journal_cursor *cursor)
+{
+	struct pv_record record;
+	struct pv_errmsg msg;
+
+	for (;;) {
+		Pv__Event *event;
+
+		assert_int_equal(pv_journal_cursor_next(cursor, &record, &msg), PV_OK);
+		if (record.seq == 0)
+			return NULL;
+		event = pv_record_decode(&record);
+		/* Notices are told once; what is logged is so at the time of the rehearsal. */
+		if (event->body_case != PV__EVENT__BODY_NOTICE && event->body_case != PV__EVENT__BODY_TEST_LOGGED)
+			return event;
+		pv__event__free_unpacked(event, NULL);
+	}
+}
+
+static void expect_same_event(const Pv__Event *then, const Pv__Event *now, size_t n)
+{
+	size_t len = pv__event__get_packed_size(then);
+	uint8_t *a = pv_xmalloc(len + 1), *b = pv_xmalloc(len + 1);
+
+	if (pv__event__get_packed_size(now) != len)
+		fail_msg("event %zu (body %d, then %d) is another one in the rehearsal", n, (int)now->body_case,
+		         (int)then->body_case);
+	pv__event__pack(then, a);
+	pv__event__pack(now, b);
+	if (memcmp(a, b, len) != 0)
+		fail_msg("event %zu (body %d) is another one in the rehearsal", n, (int)now->body_case);
+	free(a);
+	free(b);
+}
+
+/* The journals are the same, byte for byte. */
+static void expect_same_record(struct fixture *then, struct fixture *now)
+{
+	struct pv_journal_cursor *a, *b;
+	struct pv_errmsg msg;
+	size_t n = 0;
+
+	assert_int_equal(pv_journal_commit(now->journal, &msg), PV_OK);
+	assert_int_equal(pv_journal_cursor_open(then->journal, 1, &a, &msg), PV_OK);
+	assert_int_equal(pv_journal_cursor_open(now->journal, 1, &b, &msg), PV_OK);
+	for (;;) {
+		Pv__Event *was = next_event(a), *is = next_event(b);
+
+		n++;
+		if (was == NULL && is == NULL)
+			break;
+		if (was == NULL || is == NULL)
+			fail_msg("the rehearsal has %s events (%zu)", was == NULL ? "more" : "fewer", n);
+		expect_same_event(was, is, n);
+		pv__event__free_unpacked(was, NULL);
+		pv__event__free_unpacked(is, NULL);
+	}
+	pv_journal_cursor_close(a);
+	pv_journal_cursor_close(b);
+}
+
+static void turn_until_over(struct fixture *f, const bool *done)
+{
+	while (!*done && !pv_engine_retrace_is_over(f->engine, f->file))
+		pv_engine_turn(f->engine);
+	if (!*done)
+		fail_msg("the rehearsal does not come to its end: %s",
+		         pv_engine_retrace_trouble(f->engine, f->file) != NULL
+		             ? pv_engine_retrace_trouble(f->engine, f->file)
+		             : "it waits");
+}
+
+/* Executes the chunk, and the only test if there is one, once more from the record of `then`. */
+static void rehearse(struct fixture *then, const char *source, bool has_test)
+{
+	struct fixture *f = create(source, then);
+	struct pv_errmsg msg;
+
+	fixture_start_chunk(f);
+	turn_until_over(f, &f->outcome.done);
+	if (has_test) {
+		fixture_start_test(f, 0);
+		turn_until_over(f, &f->outcome.done);
+		f->closed = false;
+		end_test(f);
+		assert_int_equal(pv_engine_close_scope(f->engine, f->file, test_lab, on_closed, f, &msg), PV_OK);
+		turn_until_over(f, &f->closed);
+	}
+	assert_int_equal(pv_engine_retrace_at(f->engine, f->file), PV_RETRACE_AT_END);
+	expect_same_record(then, f);
+	assert_string_equal(pv_buf_str(&f->log), pv_buf_str(&then->log));
+	fixture_destroy(f);
 }
 
 /* ---- expectations ---- */
@@ -354,6 +500,7 @@ void expect_chunk(const char *source, Pv__Verdict verdict, const char *message_p
 	fixture_start_chunk(f);
 	fixture_finish(f);
 	check_outcome(f, verdict, message_part);
+	rehearse(f, source, false);
 	fixture_destroy(f);
 }
 
@@ -362,9 +509,10 @@ static struct fixture *run_body(const char *body)
 	char *source = pv_xasprintf("test('it', function(t) %s\nend)", body);
 	struct fixture *f = fixture_create(source);
 
-	free(source);
 	fixture_run_chunk(f);
 	fixture_run_test(f, 0);
+	rehearse(f, source, true);
+	free(source);
 	return f;
 }
 

@@ -70,7 +70,8 @@ void fixture_end_test(struct fixture *f);
 /* All three. */
 void fixture_run_test(struct fixture *f, size_t index);
 
-/* Whole runs: the chunk alone, or a file whose only test has this body (`t` is there). Asserts on the outcome. */
+/* Whole runs: the chunk alone, or a file whose only test has this body (`t` is there). Asserts on the outcome, and that executing it
+ * once more from the record gives the same record, byte for byte. */
 void expect_chunk(const char *source, Pv__Verdict verdict, const char *message_part);
 void expect_body(const char *body, Pv__Verdict verdict, const char *message_part);
 /* The body passes. */

@@ -315,6 +315,53 @@ static void test_output__of_a_program(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A process that another one started is seen to end, but nobody tells how. */
+static void test_attach__sees_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct pv_process *attached;
+	pid_t pid;
+	uint64_t ticks;
+	char how[64];
+
+	assert_int_equal(start(f, SH("exec sleep 100"), NULL, 0), PV_OK);
+	pid = pv_process_pid(f->process);
+	ticks = pv_process_start_ticks(f->process);
+	assert_int_equal(pv_process_attach(f->base, pid, ticks + 1, on_exit_of, f, &attached, &msg), PV_ERR_NOENT);
+	assert_int_equal(pv_process_attach(f->base, 0, ticks, on_exit_of, f, &attached, &msg), PV_ERR_NOENT);
+	pv_process_abandon(f->process);
+	assert_int_equal(pv_process_attach(f->base, pid, ticks, on_exit_of, f, &f->process, &msg), PV_OK);
+	assert_int_equal(pv_process_pid(f->process), pid);
+	assert_int_equal(pv_process_start_ticks(f->process), ticks);
+	pv_process_signal(f->process, SIGTERM);
+	run(f);
+	assert_int_equal(f->status, PV_PROCESS_STATUS_UNKNOWN);
+	pv_process_describe_status(f->status, how);
+	assert_string_equal(how, "ended");
+	/* It was left to its parent. */
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(pv_process_attach(f->base, pid, ticks, on_exit_of, f, &attached, &msg), PV_ERR_NOENT);
+}
+
+/* Destroying kills it, whoever its parent is. */
+static void test_attach__destroy_kills(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid;
+	uint64_t ticks;
+	int status;
+
+	assert_int_equal(start(f, SH("exec sleep 100"), NULL, 0), PV_OK);
+	pid = pv_process_pid(f->process);
+	ticks = pv_process_start_ticks(f->process);
+	pv_process_abandon(f->process);
+	assert_int_equal(pv_process_attach(f->base, pid, ticks, on_exit_of, f, &f->process, &msg), PV_OK);
+	pv_process_destroy(f->process);
+	f->process = NULL;
+	assert_int_equal(waitpid(pid, &status, WNOHANG), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +377,8 @@ int main(void)
 		CASE(test_destroy__kills_and_reaps),
 		CASE(test_destroy__in_callback),
 		CASE(test_abandon__leaves_it_running),
+		CASE(test_attach__sees_the_end),
+		CASE(test_attach__destroy_kills),
 		CASE(test_output__of_a_program),
 	};
 

@@ -14,7 +14,7 @@
 #include "proto/mem.h"
 #include "vmctl/qemu_args.h"
 
-static const struct pv_qemu_fds fds = { .qmp = 3, .agent = 4, .console = 5 };
+static const struct pv_qemu_fds fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
 
 static const struct pv_machine_config plain = {
 	.name = "alpha",
@@ -61,6 +61,8 @@ static void test_args__golden(void **state)
 	          "-m size=268435456B\n"
 	          "-chardev socket,id=qmp,fd=3,server=on,wait=off\n"
 	          "-mon chardev=qmp,mode=control\n"
+	          "-chardev socket,id=keeper,fd=6,server=on,wait=off\n"
+	          "-mon chardev=keeper,mode=control\n"
 	          "-chardev socket,id=console,fd=5,server=on,wait=off,logfile=/run/vm/console.log,logappend=on\n"
 	          "-serial chardev:console\n"
 	          "-device virtio-serial-pci,id=serial,max_ports=2,addr=0x3\n"
