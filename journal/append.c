@@ -3,7 +3,7 @@
 
 #include "journal/journal_internal.h"
 
-static enum pv_err repeat_failure(const struct pv_journal *journal, struct pv_errmsg *msg)
+enum pv_err pv_journal_repeat_failure(const struct pv_journal *journal, struct pv_errmsg *msg)
 {
 	if (msg != NULL)
 		*msg = journal->failure;
@@ -20,7 +20,7 @@ enum pv_err pv_journal_poison(struct pv_journal *journal, int rc, const char *do
 	journal->failed =
 	    pv_lmdb_fail(&journal->failure, journal, rc, "%s (the journal of %s stays whole up to event %llu)", doing,
 	                 pv_journal_name(journal), (unsigned long long)journal->committed_seq);
-	return repeat_failure(journal, msg);
+	return pv_journal_repeat_failure(journal, msg);
 }
 
 static enum pv_err fail_append(struct pv_journal *journal, int rc, struct pv_errmsg *msg)
@@ -44,7 +44,7 @@ static enum pv_err check_appendable(const struct pv_journal *journal, size_t eve
 {
 	pv_journal_assert_own(journal);
 	if (journal->failed != PV_OK)
-		return repeat_failure(journal, msg);
+		return pv_journal_repeat_failure(journal, msg);
 	if (!journal->writable)
 		return pv_err_set(msg, PV_ERR_STATE, "the journal of %s is open for reading only",
 		                  pv_journal_name(journal));
@@ -56,10 +56,13 @@ static enum pv_err check_appendable(const struct pv_journal *journal, size_t eve
 	return PV_OK;
 }
 
-static int begin(struct pv_journal *journal)
+int pv_journal_begin(struct pv_journal *journal)
 {
-	int rc = mdb_txn_begin(journal->env, NULL, 0, &journal->txn);
+	int rc;
 
+	if (journal->txn != NULL)
+		return 0;
+	rc = mdb_txn_begin(journal->env, NULL, 0, &journal->txn);
 	if (rc != 0) {
 		journal->txn = NULL;
 		return rc;
@@ -76,7 +79,7 @@ static int reserve(struct pv_journal *journal, size_t record_len, uint8_t **reco
 	uint8_t key_bytes[8];
 	MDB_val key = { .mv_size = sizeof(key_bytes), .mv_data = key_bytes };
 	MDB_val value = { .mv_size = record_len };
-	int rc = journal->txn == NULL ? begin(journal) : 0;
+	int rc = pv_journal_begin(journal);
 
 	if (rc != 0)
 		return rc;
@@ -111,6 +114,16 @@ enum pv_err pv_journal_append(struct pv_journal *journal, const Pv__Event *event
 		       (unsigned long long)journal->last_seq + 1);
 	seal(journal, record, PV_RECORD_EVENT_AT + len, seq);
 	return PV_OK;
+}
+
+enum pv_err pv_journal_append_indexed(struct pv_journal *journal, const Pv__Event *event,
+                                      const struct pv_journal_index *index, uint64_t *seq, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_journal_append(journal, event, seq, msg);
+
+	if (err == PV_OK)
+		pv_index_add(journal, index, journal->last_seq);
+	return err;
 }
 
 enum pv_err pv_journal_append_bytes(struct pv_journal *journal, const void *bytes, size_t len, uint64_t *seq,
@@ -162,6 +175,11 @@ enum pv_err pv_journal_commit(struct pv_journal *journal, struct pv_errmsg *msg)
 		if (rc != 0)
 			return fail_commit(journal, rc, msg);
 	}
+	rc = pv_index_is_due(journal) ? pv_index_flush(journal) : 0;
+	if (rc == 0)
+		rc = pv_checkpoints_before_commit(journal);
+	if (rc != 0)
+		return fail_commit(journal, rc, msg);
 	rc = mdb_txn_commit(journal->txn);
 	journal->txn = NULL; /* gone with its cursor, whatever the result */
 	journal->append_cursor = NULL;
@@ -169,6 +187,7 @@ enum pv_err pv_journal_commit(struct pv_journal *journal, struct pv_errmsg *msg)
 		return fail_commit(journal, rc, msg);
 	journal->committed_seq = journal->last_seq;
 	journal->commits++;
+	pv_checkpoints_after_commit(journal);
 	return PV_OK;
 }
 

@@ -70,6 +70,7 @@ static void abort_transactions(struct pv_journal *journal)
 /* Everything but the open transactions, which must go before the environment. */
 static void free_journal(struct pv_journal *journal)
 {
+	pv_index_stop(journal);
 	pv_journal_env_close(journal);
 	pv_journal_blobs_close(journal);
 	close_fd(journal->synced_fd);
@@ -87,6 +88,7 @@ void pv_journal_close(struct pv_journal *journal)
 	pv_journal_assert_own(journal);
 	if (journal->cursors > 0)
 		PV_BUG("the journal of %s is closed with %u cursors open", pv_journal_name(journal), journal->cursors);
+	pv_checkpoints_stop(journal);
 	pv_journal_sync_stop(journal);
 	abort_transactions(journal);
 	free_journal(journal);
@@ -123,6 +125,21 @@ static enum pv_err open_env(struct pv_journal *journal, unsigned flags, const st
 static unsigned writer_flags(enum pv_durability durability)
 {
 	return durability == PV_DURABILITY_SYNC ? 0 : MDB_NOSYNC;
+}
+
+static enum pv_err start_index(struct pv_journal *journal, struct pv_errmsg *msg)
+{
+	int rc = pv_index_start(journal);
+
+	return rc == 0 ? PV_OK
+	               : pv_lmdb_fail(msg, journal, rc, "cannot open the journal of %s", pv_journal_name(journal));
+}
+
+/* Of a journal that is new: the chain begins with its head. */
+static enum pv_err begin_writing(struct pv_journal *journal, struct pv_errmsg *msg)
+{
+	memcpy(journal->chain, journal->genesis, PV_SHA256_BYTES);
+	return start_index(journal, msg);
 }
 
 /* ---- create ---- */
@@ -162,9 +179,7 @@ static enum pv_err make_journal(struct pv_journal *journal, const struct pv_jour
 		err = pv_journal_meta_create(journal, msg);
 	if (err == PV_OK)
 		err = pv_journal_synced_start(journal, msg);
-	if (err == PV_OK)
-		memcpy(journal->chain, journal->genesis, PV_SHA256_BYTES);
-	return err;
+	return err == PV_OK ? begin_writing(journal, msg) : err;
 }
 
 static void unmake(struct pv_journal *journal, const struct made *made)
@@ -225,9 +240,7 @@ static enum pv_err make_in_memory(struct pv_journal *journal, struct pv_errmsg *
 	close(fd); /* LMDB holds its own */
 	if (err == PV_OK)
 		err = pv_journal_meta_create(journal, msg);
-	if (err == PV_OK)
-		memcpy(journal->chain, journal->genesis, PV_SHA256_BYTES);
-	return err;
+	return err == PV_OK ? begin_writing(journal, msg) : err;
 }
 
 enum pv_err pv_journal_create_memory(struct pv_journal **out, struct pv_errmsg *msg)
@@ -335,11 +348,15 @@ static enum pv_err open_to_append(struct pv_journal *journal, const struct pv_jo
 	pv_journal_blobs_tidy(journal);
 	err = pv_journal_meta_load(journal, msg);
 	if (err == PV_OK)
+		err = pv_journal_tables_create(journal, msg);
+	if (err == PV_OK)
 		err = load_tail(journal, msg);
 	if (err == PV_OK && journal->tail != NULL)
 		err = pv_journal_synced_restore_tail(journal, msg);
 	if (err == PV_OK)
 		err = pv_journal_synced_start(journal, msg);
+	if (err == PV_OK)
+		err = start_index(journal, msg);
 	return err;
 }
 

@@ -121,12 +121,14 @@ Pv__Event *pv_record_decode(const struct pv_record *record);
 struct pv_journal_verdict {
 	uint64_t records;              /* whole and chained, from the first */
 	uint8_t head[PV_SHA256_BYTES]; /* hash of the last of them */
+	uint8_t root[PV_SHA256_BYTES]; /* of the Merkle tree over them */
 	uint64_t bad_seq;              /* first bad record, 0 if none */
+	uint32_t checkpoints;          /* in the table, each with the root that the records up to it give */
 };
 
-/* Walks all records: CRC, gapless numbers, hash chain. PV_ERR_CORRUPT with the first bad record in `msg` and `verdict`;
- * `verdict` is filled in any case. A damaged file can crash LMDB itself: for untrusted files use
- * pv_journal_verify_dir(). */
+/* Walks all records: CRC, gapless numbers, hash chain; and the checkpoints: each has the root of the records up to it, and none tells of
+ * more records than there are. PV_ERR_CORRUPT with the first that is bad in `msg` and `verdict`; `verdict` is filled in any
+ * case. A damaged file can crash LMDB itself: for untrusted files use pv_journal_verify_dir(). */
 enum pv_err pv_journal_verify(struct pv_journal *journal, struct pv_journal_verdict *verdict,
                               struct pv_errmsg *msg) PV_MUST_CHECK;
 
@@ -134,6 +136,28 @@ enum pv_err pv_journal_verify(struct pv_journal *journal, struct pv_journal_verd
  * Must not be called in a process that has the same journal open. */
 enum pv_err pv_journal_verify_dir(const char *dir, struct pv_journal_verdict *verdict,
                                   struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Any other work on a journal that may be damaged, in the same manner. */
+struct pv_journal_watch {
+	volatile uint64_t progress; /* set by the work as it goes on: a child that stands still for a minute is ended */
+	const char *doing;          /* what it reads, for the message if it crashes: "event", "the table streams" */
+};
+/* pv_journal_verify() as part of it. */
+enum pv_err pv_journal_verify_watched(struct pv_journal *journal, struct pv_journal_verdict *verdict,
+                                      struct pv_journal_watch *watch, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* `shared` is what the caller gave, and is copied back to it when the child has ended, in whatever way. */
+typedef enum pv_err pv_journal_work(struct pv_journal *journal, void *shared, struct pv_journal_watch *watch,
+                                    struct pv_errmsg *msg);
+enum pv_err pv_journal_in_child(const char *dir, pv_journal_work *work, void *shared, size_t size,
+                                struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Follows the pages of journal.mdb without LMDB and without trust: heads, tables, the keys and sizes in each page, and that every
+ * page is in use or free and never both. PV_ERR_CORRUPT names the table and the page. Rot that leads LMDB to an older state, or
+ * out of its file, is found here and only here. The journal must not be live, else PV_ERR_BUSY. */
+enum pv_err pv_journal_check_pages(const char *dir, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* The number of the last event that journal.synced knows to be on the disk; 0: unknown. */
+uint64_t pv_journal_synced_seq(const char *dir);
 
 /* ---- blobs: large payloads by content ---- */
 
@@ -145,5 +169,12 @@ enum pv_err pv_journal_blob_put(struct pv_journal *journal, const void *data, si
 /* Reads a blob back, its hash checked; the caller frees *data. PV_ERR_NOENT if it is not (or no longer) there. */
 enum pv_err pv_journal_blob_get(struct pv_journal *journal, const uint8_t sha256[PV_SHA256_BYTES], void **data,
                                 size_t *len, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- copies ---- */
+
+/* Writes what is committed now as a journal file of its own, `path`, which must not exist: records, chain and everything else in it are the
+ * same, pages that nothing uses are left out, and equal journals give equal files. Works while another process appends. Blobs are not
+ * copied. After a failure there is no file. */
+enum pv_err pv_journal_copy(struct pv_journal *journal, const char *path, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 #endif

@@ -2,11 +2,18 @@
  *
  *   journal.c     create, open, close          append.c      append, commit, sync
  *   env.c         the LMDB environment         cursor.c      reading
- *   meta.c        the meta table               verify.c      the walk over the hash chain
- *   record.c      the bytes of a record        verify_dir.c  the same in a child process
+ *   meta.c        the meta table               verify.c      the walk over chain and tree
+ *   record.c      the bytes of a record        verify_dir.c  work on a journal in a child process
  *   lock.c        the run's lock               blob*.c       large payloads
  *   synced.c      the way back after the machine died
- *   sync_thread.c syncs beside the writer
+ *   sync_thread.c syncs beside the writer      copy.c        a file of what is committed
+ *   merkle.c      the tree over the records    hasher.c      its growth beside the writer
+ *   checkpoint.c  when and how its root is kept
+ *   note.c        a root as text               sign.c        Ed25519
+ *   tables.c      rows of the tables beside the events
+ *   pages.c       the pages of the file, without LMDB
+ *   redact.c      blobs removed on purpose
+ *   index.c       streams, calls               folds.c       snapshots of the state
  */
 #ifndef PV_JOURNAL_JOURNAL_INTERNAL_H
 #define PV_JOURNAL_JOURNAL_INTERNAL_H
@@ -15,7 +22,11 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "journal/checkpoint.h"
 #include "journal/journal.h"
+#include "journal/merkle.h"
+#include "journal/redact.h"
+#include "journal/tables.h"
 
 #define PV_JOURNAL_FORMAT 1 /* of the tables and of records; the meta table and every record name it */
 
@@ -51,6 +62,8 @@ void pv_put_be64(uint8_t *at, uint64_t value);
 uint64_t pv_get_be64(const uint8_t *at);
 
 void pv_sha256(const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
+/* Of the byte `prefix` and `data` behind it. */
+void pv_sha256_prefixed(uint8_t prefix, const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
 
 /* Fills in the head of a record whose event is already in place, and moves `chain` from the previous record's hash to this
  * one's. `len` counts the whole record. */
@@ -65,6 +78,9 @@ const char *pv_record_fault(const uint8_t *record, size_t len);
 
 struct pv_memory_blob;
 struct pv_sync_thread;
+struct pv_hasher;
+struct pv_checkpoints;
+struct pv_index;
 
 struct pv_journal {
 	LIST_ENTRY(pv_journal) link; /* in the list of all that this process has open (env.c) */
@@ -82,6 +98,8 @@ struct pv_journal {
 	MDB_env *env;
 	MDB_dbi events;
 	MDB_dbi meta;
+	MDB_dbi tables[PV_TABLES]; /* those that has_table tells of */
+	bool has_table[PV_TABLES];
 	uint8_t genesis[PV_SHA256_BYTES]; /* hash of the meta record: what the first record carries as previous */
 
 	/* writer: the open transaction, NULL between a commit and the next append */
@@ -91,6 +109,9 @@ struct pv_journal {
 	uint64_t committed_seq;
 	uint64_t commits; /* successful ones; cursors in memory look at it */
 	uint8_t chain[PV_SHA256_BYTES];
+	struct pv_index *index;             /* NULL: no memory for it */
+	struct pv_checkpoints *checkpoints; /* NULL: none are made */
+	struct pv_hasher *hasher;           /* NULL until used */
 
 	/* writer: after the first failure, what every later append and commit returns */
 	enum pv_err failed;
@@ -168,6 +189,8 @@ enum pv_err pv_out_of_memory(struct pv_errmsg *msg, const char *doing);
 
 /* Makes the tables and the meta record, in a transaction of its own. Sets events, meta, genesis. */
 enum pv_err pv_journal_meta_create(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Makes the tables that an older provium did not. */
+enum pv_err pv_journal_tables_create(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Finds them: PV_ERR_FOREIGN, PV_ERR_VERSION, PV_ERR_CORRUPT. */
 enum pv_err pv_journal_meta_load(struct pv_journal *journal, struct pv_errmsg *msg) PV_MUST_CHECK;
 
@@ -185,6 +208,63 @@ enum pv_err pv_journal_poison(struct pv_journal *journal, int rc, const char *do
 /* Appends the bytes of a record that followed the present last one. PV_ERR_CORRUPT if it does not. */
 enum pv_err pv_journal_append_record(struct pv_journal *journal, const uint8_t *record, size_t len,
                                      struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Opens the transaction if there is none. A code of LMDB. */
+int pv_journal_begin(struct pv_journal *journal) PV_MUST_CHECK;
+/* Says once more why nothing can be written. */
+enum pv_err pv_journal_repeat_failure(const struct pv_journal *journal, struct pv_errmsg *msg);
+
+/* ---- tables.c: all give a code of LMDB; MDB_NOTFOUND if the table is not there, MDB_CORRUPTED for a bad checksum ---- */
+
+/* Finds the tables that there are; with `create`, all of them. */
+int pv_tables_open(struct pv_journal *journal, MDB_txn *txn, bool create) PV_MUST_CHECK;
+int pv_row_put(struct pv_journal *journal, MDB_txn *txn, enum pv_table table, MDB_val key, const void *data,
+               size_t len) PV_MUST_CHECK;
+/* *value: the content, without the checksum. */
+int pv_row_get(const struct pv_journal *journal, MDB_txn *txn, enum pv_table table, MDB_val key,
+               MDB_val *value) PV_MUST_CHECK;
+/* The row with the greatest key that is not above *key, which becomes its key. */
+int pv_row_last_up_to(const struct pv_journal *journal, MDB_txn *txn, enum pv_table table, MDB_val *key,
+                      MDB_val *value) PV_MUST_CHECK;
+/* Checks a row and takes the checksum off *value. */
+int pv_row_check(const MDB_val *key, MDB_val *value) PV_MUST_CHECK;
+
+/* ---- index.c ---- */
+
+int pv_index_start(struct pv_journal *journal) PV_MUST_CHECK;
+void pv_index_stop(struct pv_journal *journal);
+/* Event `seq` was appended with this entry. */
+void pv_index_add(struct pv_journal *journal, const struct pv_journal_index *entry, uint64_t seq);
+/* A window is full. */
+bool pv_index_is_due(const struct pv_journal *journal);
+/* Writes what was collected into the open transaction. */
+int pv_index_flush(struct pv_journal *journal) PV_MUST_CHECK;
+
+/* ---- checkpoint.c, hasher.c ---- */
+
+void pv_checkpoints_stop(struct pv_journal *journal);
+/* Puts the rows of a checkpoint whose tree is there into the open transaction. */
+int pv_checkpoints_before_commit(struct pv_journal *journal) PV_MUST_CHECK;
+/* Begins the next one. */
+void pv_checkpoints_after_commit(struct pv_journal *journal);
+
+/* Adds the committed records up to `to`. */
+int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to) PV_MUST_CHECK;
+
+/* The same beside the writer, one job at a time; `tree` must not be touched before its end was taken. */
+int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, uint64_t to) PV_MUST_CHECK;
+bool pv_hasher_is_busy(const struct pv_journal *journal);
+/* Takes the result of the job under way: *rc; false if it is not done. */
+bool pv_hasher_end(struct pv_journal *journal, bool wait, int *rc);
+void pv_hasher_stop(struct pv_journal *journal);
+
+/* ---- sign.c ---- */
+
+#define PV_NOTE_NAME "provium" /* of the key, in the signature line of a note */
+
+bool pv_sign(const struct pv_signer *signer, const void *data, size_t len, uint8_t id[4], uint8_t signature[64]);
+enum pv_err pv_verify(const struct pv_verifier *verifier, const void *data, size_t len, const uint8_t id[4],
+                      const uint8_t signature[64], struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- cursor.c ---- */
 
@@ -221,12 +301,6 @@ void pv_journal_synced_move_pin(struct pv_journal *journal);
 
 /* Waits for a sync under way, whose result is lost, and ends the thread. */
 void pv_journal_sync_stop(struct pv_journal *journal);
-
-/* ---- verify.c, verify_dir.c ---- */
-
-/* As pv_journal_verify(); *progress counts along, for a parent process that watches. */
-enum pv_err pv_journal_walk(struct pv_journal *journal, struct pv_journal_verdict *verdict, volatile uint64_t *progress,
-                            struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- blob.c, blob_memory.c ---- */
 

@@ -60,6 +60,8 @@ static int put_meta(struct pv_journal *journal, MDB_txn *txn)
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, EVENTS_TABLE, MDB_CREATE, &journal->events);
 	if (rc == 0)
+		rc = pv_tables_open(journal, txn, true);
+	if (rc == 0)
 		rc = mdb_put(txn, journal->meta, &key, &value, 0);
 	if (rc == 0)
 		pv_sha256(meta, META_SIZE, journal->genesis);
@@ -137,6 +139,8 @@ static enum pv_err load(struct pv_journal *journal, MDB_txn *txn, struct pv_errm
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, EVENTS_TABLE, 0, &journal->events);
 	if (rc == 0)
+		rc = pv_tables_open(journal, txn, false);
+	if (rc == 0)
 		rc = mdb_get(txn, journal->meta, &key, &value);
 	if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
 		return explain_missing(journal, txn, msg);
@@ -163,4 +167,27 @@ enum pv_err pv_journal_meta_load(struct pv_journal *journal, struct pv_errmsg *m
 	if (rc != 0)
 		return pv_lmdb_fail(msg, journal, rc, "cannot read the journal of %s", pv_journal_name(journal));
 	return PV_OK;
+}
+
+enum pv_err pv_journal_tables_create(struct pv_journal *journal, struct pv_errmsg *msg)
+{
+	bool has_all = true;
+	MDB_txn *txn;
+	int rc;
+
+	for (int i = 0; i < PV_TABLES; i++)
+		has_all = has_all && journal->has_table[i];
+	if (has_all)
+		return PV_OK;
+	rc = mdb_txn_begin(journal->env, NULL, 0, &txn);
+	if (rc == 0) {
+		rc = pv_tables_open(journal, txn, true);
+		if (rc == 0)
+			rc = mdb_txn_commit(txn);
+		else
+			mdb_txn_abort(txn);
+	}
+	return rc == 0
+	           ? PV_OK
+	           : pv_lmdb_fail(msg, journal, rc, "cannot add tables to the journal of %s", pv_journal_name(journal));
 }

@@ -51,28 +51,55 @@ uint64_t pv_get_be64(const uint8_t *at)
 	return be64toh(value);
 }
 
+/* Hashes what is left behind the whole blocks, with the padding. `total` is the length of all. */
+static void finish(SHA256_CTX *ctx, const uint8_t *rest, size_t rest_len, uint64_t total, uint8_t out[PV_SHA256_BYTES])
+{
+	uint8_t last[2 * SHA256_CBLOCK] = { 0 };
+	const size_t last_len = rest_len + 9 <= SHA256_CBLOCK ? SHA256_CBLOCK : 2 * SHA256_CBLOCK;
+
+	if (rest_len > 0)
+		memcpy(last, rest, rest_len);
+	last[rest_len] = 0x80;
+	pv_put_be64(last + last_len - 8, total * 8);
+	SHA256_Update(ctx, last, last_len);
+	for (size_t i = 0; i < PV_SHA256_BYTES / 4; i++) {
+		uint32_t word = htobe32((uint32_t)ctx->h[i]);
+
+		memcpy(out + 4 * i, &word, 4);
+	}
+}
+
 /* The padding is done here, so that all input goes to the library in whole blocks: SHA256_Final() would copy the rest once
  * more and wipe what is no secret (16 ns of 207). */
 void pv_sha256(const void *data, size_t len, uint8_t out[PV_SHA256_BYTES])
 {
-	uint8_t last[2 * SHA256_CBLOCK] = { 0 };
 	const size_t whole = len - len % SHA256_CBLOCK;
-	const size_t rest = len - whole;
-	const size_t last_len = rest + 9 <= SHA256_CBLOCK ? SHA256_CBLOCK : 2 * SHA256_CBLOCK;
 	SHA256_CTX ctx;
 
 	SHA256_Init(&ctx);
 	SHA256_Update(&ctx, data, whole);
-	if (rest > 0)
-		memcpy(last, (const uint8_t *)data + whole, rest);
-	last[rest] = 0x80;
-	pv_put_be64(last + last_len - 8, (uint64_t)len * 8);
-	SHA256_Update(&ctx, last, last_len);
-	for (size_t i = 0; i < PV_SHA256_BYTES / 4; i++) {
-		uint32_t word = htobe32((uint32_t)ctx.h[i]);
+	finish(&ctx, (const uint8_t *)data + whole, len - whole, len, out);
+}
 
-		memcpy(out + 4 * i, &word, 4);
+void pv_sha256_prefixed(uint8_t prefix, const void *data, size_t len, uint8_t out[PV_SHA256_BYTES])
+{
+	const uint8_t *at = data;
+	uint8_t first[SHA256_CBLOCK] = { prefix };
+	size_t head = len < SHA256_CBLOCK - 1 ? len : SHA256_CBLOCK - 1;
+	size_t whole;
+	SHA256_CTX ctx;
+
+	SHA256_Init(&ctx);
+	memcpy(first + 1, at, head);
+	if (head < SHA256_CBLOCK - 1) {
+		finish(&ctx, first, head + 1, (uint64_t)len + 1, out);
+		return;
 	}
+	SHA256_Update(&ctx, first, SHA256_CBLOCK);
+	at += head;
+	whole = (len - head) - (len - head) % SHA256_CBLOCK;
+	SHA256_Update(&ctx, at, whole);
+	finish(&ctx, at + whole, len - head - whole, (uint64_t)len + 1, out);
 }
 
 void pv_record_seal(uint8_t *record, size_t len, uint8_t chain[PV_SHA256_BYTES])

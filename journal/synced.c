@@ -251,6 +251,24 @@ enum pv_err pv_journal_synced_recover(struct pv_journal *journal, struct pv_errm
 	return recover_file(journal, slot, msg);
 }
 
+uint64_t pv_journal_synced_seq(const char *dir)
+{
+	uint8_t slot[SLOT_SIZE];
+	uint64_t seq = 0;
+	int fd;
+	int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir_fd < 0)
+		return 0;
+	fd = openat(dir_fd, PV_JOURNAL_SYNCED, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && load_slot(fd, slot))
+		seq = pv_get_le64(slot + SEQ_AT);
+	if (fd >= 0)
+		close(fd);
+	close(dir_fd);
+	return seq;
+}
+
 enum pv_err pv_journal_synced_restore_tail(struct pv_journal *journal, struct pv_errmsg *msg)
 {
 	enum pv_err err = PV_OK;

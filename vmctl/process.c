@@ -128,8 +128,8 @@ static int spawn(const char *const *argv, const struct pv_process_fd *fds, size_
 	return rc;
 }
 
-/* Starts `argv` with /dev/null as input and the given descriptors as stdout and stderr. */
-static enum pv_err launch(const char *const *argv, int out_fd, int err_fd, const struct pv_process_fd *fds,
+/* Starts `argv` with the given descriptors as stdin (-1: /dev/null), stdout and stderr (-1: /dev/null). */
+static enum pv_err launch(const char *const *argv, int in_fd, int out_fd, int err_fd, const struct pv_process_fd *fds,
                           size_t n_fds, pid_t *pid, int *pidfd, struct pv_errmsg *msg)
 {
 	struct pv_process_fd *map = pv_xcalloc(n_fds + 3, sizeof *map);
@@ -139,7 +139,7 @@ static enum pv_err launch(const char *const *argv, int out_fd, int err_fd, const
 		free(map);
 		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot open /dev/null");
 	}
-	map[0] = (struct pv_process_fd){ null, STDIN_FILENO };
+	map[0] = (struct pv_process_fd){ in_fd < 0 ? null : in_fd, STDIN_FILENO };
 	map[1] = (struct pv_process_fd){ out_fd, STDOUT_FILENO };
 	map[2] = (struct pv_process_fd){ err_fd < 0 ? null : err_fd, STDERR_FILENO };
 	for (size_t i = 0; i < n_fds; i++) {
@@ -233,20 +233,14 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 		process->destroyed = NULL;
 }
 
-enum pv_err pv_process_start(struct event_base *base, const char *const *argv, const char *log_path,
-                             const struct pv_process_fd *fds, size_t n_fds, pv_process_exit_cb *exited, void *arg,
-                             struct pv_process **out, struct pv_errmsg *msg)
+/* The object of a process that is to be launched: with `fds` beside its standard descriptors. */
+static enum pv_err start(struct event_base *base, const char *const *argv, int in_fd, int out_fd, int err_fd,
+                         const struct pv_process_fd *fds, size_t n_fds, pv_process_exit_cb *exited, void *arg,
+                         struct pv_process **out, struct pv_errmsg *msg)
 {
-	struct pv_process *process;
-	enum pv_err err;
-	int log_fd;
+	struct pv_process *process = PV_NEW(struct pv_process);
+	enum pv_err err = launch(argv, in_fd, out_fd, err_fd, fds, n_fds, &process->pid, &process->pidfd, msg);
 
-	log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
-	if (log_fd < 0)
-		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot open log %s", log_path);
-	process = PV_NEW(struct pv_process);
-	err = launch(argv, log_fd, log_fd, fds, n_fds, &process->pid, &process->pidfd, msg);
-	close(log_fd);
 	if (err) {
 		free(process);
 		return err;
@@ -259,6 +253,27 @@ enum pv_err pv_process_start(struct event_base *base, const char *const *argv, c
 		PV_BUG("cannot watch pidfd %d", process->pidfd);
 	*out = process;
 	return PV_OK;
+}
+
+enum pv_err pv_process_start(struct event_base *base, const char *const *argv, const char *log_path,
+                             const struct pv_process_fd *fds, size_t n_fds, pv_process_exit_cb *exited, void *arg,
+                             struct pv_process **out, struct pv_errmsg *msg)
+{
+	enum pv_err err;
+	int log_fd;
+
+	log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	if (log_fd < 0)
+		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot open log %s", log_path);
+	err = start(base, argv, -1, log_fd, log_fd, fds, n_fds, exited, arg, out, msg);
+	close(log_fd);
+	return err;
+}
+
+enum pv_err pv_process_start_with(struct event_base *base, const char *const *argv, int in_fd, int out_fd, int err_fd,
+                                  pv_process_exit_cb *exited, void *arg, struct pv_process **out, struct pv_errmsg *msg)
+{
+	return start(base, argv, in_fd, out_fd, err_fd, NULL, 0, exited, arg, out, msg);
 }
 
 enum pv_err pv_process_attach(struct event_base *base, pid_t pid, uint64_t start_ticks, pv_process_exit_cb *exited,
@@ -395,7 +410,7 @@ enum pv_err pv_process_output(const char *const *argv, unsigned timeout_ms, size
 	if (null < 0)
 		err = pv_err_sys(msg, PV_ERR_IO, errno, "cannot open /dev/null");
 	else
-		err = launch(argv, pipefd[1], null, NULL, 0, &pid, &pidfd, msg);
+		err = launch(argv, -1, pipefd[1], null, NULL, 0, &pid, &pidfd, msg);
 	close(pipefd[1]);
 	if (null >= 0)
 		close(null);

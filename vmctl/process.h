@@ -32,6 +32,11 @@ enum pv_err pv_process_start(struct event_base *base, const char *const *argv, c
                              const struct pv_process_fd *fds, size_t n_fds, pv_process_exit_cb *exited, void *arg,
                              struct pv_process **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* The same with these descriptors as standard input (-1: /dev/null), output and error, which stay the caller's. */
+enum pv_err pv_process_start_with(struct event_base *base, const char *const *argv, int in_fd, int out_fd, int err_fd,
+                                  pv_process_exit_cb *exited, void *arg, struct pv_process **out,
+                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* A pidfd of the process `pid` if that is the one that began at `start_ticks`, close-on-exec; else -1 with errno (ESRCH). */
 int pv_process_open(pid_t pid, uint64_t start_ticks);
 /* Ends the process (SIGKILL) and waits until it is gone, at most 10 s. The pidfd stays the caller's. */

@@ -232,8 +232,9 @@ static enum pv_err check_call(const struct pv_state *state, const struct pv_call
 	const struct pv_vm *vm = pv_vm_find(state, call->vm);
 	enum pv_vm_op op = pv_vm_op_of_case(call->op);
 
-	if (call->id == 0 || call->id >= state->next_call || op == PV_VM_OP_NONE || call->vm == 0 ||
-	    call->vm >= state->next_vm || call->task >= state->next_task || pv_file_find(state, call->file) == NULL)
+	if (call->id == 0 || call->id >= state->next_call || op == PV_VM_OP_NONE ||
+	    (call->vm == 0) != pv_call_needs_no_vm(call->op) || call->vm >= state->next_vm ||
+	    call->task >= state->next_task || pv_file_find(state, call->file) == NULL)
 		BREACH("call %llu is malformed", (unsigned long long)call->id);
 	if (vm == NULL || vm->lifecycle_call == call->id)
 		return PV_OK;

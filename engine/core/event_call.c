@@ -40,6 +40,26 @@ static enum pv_err check_task(const struct pv_state *state, const Pv__Event *eve
 	return PV_OK;
 }
 
+/* A call on the host. */
+static enum pv_err check_host_started(const struct pv_state *state, const Pv__Event *event, uint64_t id,
+                                      struct pv_errmsg *msg)
+{
+	const Pv__CallStarted *body = event->call_started;
+	struct pv_file *file;
+	uint64_t run = body->op_case == PV__CALL_STARTED__OP_HOST_READ    ? body->host_read->run
+	               : body->op_case == PV__CALL_STARTED__OP_HOST_WRITE ? body->host_write->run
+	                                                                  : 0;
+	enum pv_err err = pv_check_running_file(state, event, &file, msg);
+
+	if (err == PV_OK && body->vm != 0)
+		err = pv_err_set(msg, PV_ERR_INVAL, "a %s concerns no VM", pv_call_op_name(body->op_case));
+	if (err == PV_OK && body->op_case != PV__CALL_STARTED__OP_HOST_RUN && (run == 0 || run >= id))
+		err = pv_err_set(msg, PV_ERR_INVAL, "a %s names no command", pv_call_op_name(body->op_case));
+	if (err == PV_OK)
+		err = pv_check_new_id(state, "call", id, state->next_call, UINT64_MAX, msg);
+	return err == PV_OK ? check_task(state, event, event->file, msg) : err;
+}
+
 static enum pv_err check_started(const struct pv_state *state, const Pv__Event *event, uint64_t id, struct pv_vm **vm,
                                  struct pv_errmsg *msg)
 {
@@ -49,6 +69,9 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 
 	if (op == PV_VM_OP_NONE)
 		return pv_err_set(msg, PV_ERR_VERSION, "the call is of a kind that this version does not know");
+	*vm = NULL;
+	if (pv_call_needs_no_vm(body->op_case))
+		return check_host_started(state, event, id, msg);
 	*vm = pv_vm_find(state, body->vm);
 	if (*vm == NULL)
 		return pv_err_set(msg, PV_ERR_NOENT, "VM %u is gone: the lab that held it is closed", body->vm);
@@ -86,13 +109,15 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 		return err;
 	pv_call_add(state, &(struct pv_call){
 	                       .id = body->id,
-	                       .file = vm->res.file,
+	                       .file = vm != NULL ? vm->res.file : event->file,
 	                       .task = event->task,
-	                       .vm = vm->res.id,
-	                       .life = vm->life,
+	                       .vm = vm != NULL ? vm->res.id : 0,
+	                       .life = vm != NULL ? vm->life : 0,
 	                       .op = body->op_case,
 	                   });
 	state->next_call += body->id == state->next_call;
+	if (vm == NULL)
+		return PV_OK;
 	pv_objects_call_started(vm, event);
 	if (pv_vm_op_of(body) != PV_VM_OP_GUEST && pv_vm_op_of(body) != PV_VM_OP_HOST) {
 		vm->in_flight = pv_vm_op_of(body);
@@ -114,6 +139,7 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 	case PV__CALL_STARTED__OP_RUN:
 	case PV__CALL_STARTED__OP_WAIT:
 	case PV__CALL_STARTED__OP_WORKER_RUN:
+	case PV__CALL_STARTED__OP_HOST_RUN:
 		return outcome == PV__CALL_ENDED__OUTCOME_RUN;
 	case PV__CALL_STARTED__OP_READ_FILE:
 		return outcome == PV__CALL_ENDED__OUTCOME_DATA;
@@ -124,10 +150,12 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 		return outcome == PV__CALL_ENDED__OUTCOME_SPAWNED;
 	case PV__CALL_STARTED__OP_READ_STREAM:
 	case PV__CALL_STARTED__OP_READ_CONSOLE:
+	case PV__CALL_STARTED__OP_HOST_READ:
 		return outcome == PV__CALL_ENDED__OUTCOME_STREAM_DATA;
 	case PV__CALL_STARTED__OP_PROCESS_STATUS:
 		return outcome == PV__CALL_ENDED__OUTCOME_PROCESS_STATUS;
 	case PV__CALL_STARTED__OP_STDIN_WRITE:
+	case PV__CALL_STARTED__OP_HOST_WRITE:
 		return outcome == PV__CALL_ENDED__OUTCOME_COUNT;
 	default:
 		return outcome == PV__CALL_ENDED__OUTCOME_DONE;

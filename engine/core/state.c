@@ -18,6 +18,14 @@ struct pv_state *pv_state_create(void)
 	return state;
 }
 
+void pv_state_swap(struct pv_state *a, struct pv_state *b)
+{
+	struct pv_state other = *a; /* nothing points into the struct itself */
+
+	*a = *b;
+	*b = other;
+}
+
 static void lab_free_parts(struct pv_lab *lab)
 {
 	struct pv_barrier *barrier, *next;

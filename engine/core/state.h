@@ -30,6 +30,8 @@ struct pv_amount {
 
 struct pv_state *pv_state_create(void);
 void pv_state_destroy(struct pv_state *state); /* NULL is fine */
+/* Each becomes what the other was. */
+void pv_state_swap(struct pv_state *a, struct pv_state *b);
 
 /* Checks `proposal` and fills in the ids that the state assigns where they are 0 (files, labs, VMs, bridges, tasks, tests, calls). A
  * LabCreated whose name is NULL or "" gets one, allocated with malloc; the old pointer is not freed. Refusals leave the proposal and the

@@ -137,6 +137,9 @@ static const struct {
 	{ PV__CALL_STARTED__OP_WORKER_RUN, "worker_run", PV_VM_OP_GUEST },
 	{ PV__CALL_STARTED__OP_OPEN_CONSOLE, "open_console", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_READ_CONSOLE, "read_console", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_HOST_RUN, "host_run", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_HOST_READ, "host_read", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_HOST_WRITE, "host_write", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))
@@ -148,6 +151,12 @@ enum pv_vm_op pv_vm_op_of_case(Pv__CallStarted__OpCase op)
 			return calls[i].vm_op;
 	}
 	return PV_VM_OP_NONE;
+}
+
+bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op)
+{
+	return op == PV__CALL_STARTED__OP_HOST_RUN || op == PV__CALL_STARTED__OP_HOST_READ ||
+	       op == PV__CALL_STARTED__OP_HOST_WRITE;
 }
 
 enum pv_vm_op pv_vm_op_of(const Pv__CallStarted *call)

@@ -71,6 +71,7 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 		call->site_line = event->site->line;
 	}
 	call->started_mono_ns = event->mono_ns;
+	call->on_host = pv_call_needs_no_vm(started->op_case);
 	call->intent = copy_intent(started);
 	call->cb = cb;
 	call->arg = arg;
@@ -146,8 +147,26 @@ void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
 		return;
 	if (call->intent != NULL)
 		call->canceled = true;
+	else if (call->on_host)
+		pv_host_cancel(engine->host, call->id);
 	else
 		engine->driver->cancel(engine->driver_self, call->id);
+}
+
+size_t pv_engine_end_commands(struct pv_engine *engine, uint32_t file, pv_engine_call_cb *cb, void *arg)
+{
+	struct pv_call *call, *next;
+	size_t n = 0;
+
+	HASH_ITER (hh, engine->calls, call, next) {
+		if (!call->on_host || call->file != file || call->outcome != NULL)
+			continue;
+		pv_engine_cancel(engine, call->id);
+		call->cb = cb;
+		call->arg = arg;
+		n++;
+	}
+	return n;
 }
 
 /* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
@@ -178,12 +197,16 @@ void pv_engine_start_intents(struct pv_engine *engine)
 
 		TAILQ_REMOVE(&batch, call, link);
 		call->intent = NULL;
-		if (call->again) {
+		if (call->again && call->on_host) {
+			pv_host_lost(engine->host, call->id);
+		} else if (call->again) {
 			engine->driver->start_again(engine->driver_self, intent);
 			if (call->canceled)
 				engine->driver->cancel(engine->driver_self, call->id);
 		} else if (call->canceled) {
 			end_canceled(engine, call);
+		} else if (call->on_host) {
+			pv_host_start(engine->host, intent);
 		} else {
 			engine->driver->start(engine->driver_self, intent);
 		}
@@ -234,7 +257,8 @@ void pv_engine_end_call(struct pv_engine *engine, struct pv_call *call, Pv__Call
 	pv_engine_defer(engine, &call->deliver);
 }
 
-/* Guest operations are asked for under the same id, and executed at most once; the others come to the same when they are repeated. */
+/* Guest operations are asked for under the same id, and executed at most once; the others come to the same when they are
+ * repeated. A command of the host is lost. */
 static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call)
 {
 	Pv__Event event = PV__EVENT__INIT;
@@ -249,8 +273,12 @@ static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call
 	reconciled.has_id = 1;
 	reconciled.id = call->id;
 	reconciled.has_how = 1;
-	reconciled.how = op == PV_VM_OP_GUEST || op == PV_VM_OP_HOST ? PV__RECONCILIATION__RECONCILIATION_ASKED_AGAIN
-	                                                             : PV__RECONCILIATION__RECONCILIATION_STARTED_AGAIN;
+	if (call->on_host)
+		reconciled.how = PV__RECONCILIATION__RECONCILIATION_GIVEN_UP;
+	else
+		reconciled.how = op == PV_VM_OP_GUEST || op == PV_VM_OP_HOST
+		                     ? PV__RECONCILIATION__RECONCILIATION_ASKED_AGAIN
+		                     : PV__RECONCILIATION__RECONCILIATION_STARTED_AGAIN;
 	event.body_case = PV__EVENT__BODY_CALL_RECONCILED;
 	event.call_reconciled = &reconciled;
 	if (pv_engine_propose(engine, &event, &msg) != PV_OK && !engine->has_failed)
@@ -291,7 +319,7 @@ void pv_engine_settle_outcomes(struct pv_engine *engine)
 			TAILQ_INSERT_TAIL(&kept, call, link);
 			continue;
 		}
-		if (!call->retraced)
+		if (!call->on_host && !call->retraced)
 			engine->driver->settle(engine->driver_self, call->id);
 		HASH_DELETE(hh, engine->calls, call);
 		free_call(call);

@@ -46,6 +46,7 @@ struct pv_engine *pv_engine_create(const struct pv_engine_config *config)
 	TAILQ_INIT(&engine->listeners);
 	LIST_INIT(&engine->scopes);
 	LIST_INIT(&engine->admits);
+	engine->host = pv_host_create(engine);
 	engine->go = (struct pv_deferred){ .run = go, .arg = engine };
 	return engine;
 }
@@ -56,12 +57,15 @@ void pv_engine_destroy(struct pv_engine *engine)
 		return;
 	if (engine->driver != NULL)
 		engine->driver->destroy(engine->driver_self);
+	pv_host_destroy(engine->host);
 	pv_engine_drop_scopes(engine);
 	pv_engine_drop_admits(engine);
 	pv_engine_drop_calls(engine);
 	pv_engine_drop_tracks(engine);
 	pv_retrace_destroy(engine);
 	pv_state_destroy(engine->state);
+	pv_subjects_free(&engine->subjects);
+	free(engine->streams);
 	explicit_bzero(engine->mac_key, sizeof(engine->mac_key));
 	free(engine);
 }

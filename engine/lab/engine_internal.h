@@ -4,8 +4,10 @@
 
 #include <uthash.h>
 
+#include "engine/core/subjects.h"
 #include "engine/lab/admission.h"
 #include "engine/lab/engine.h"
+#include "engine/lab/host_run.h"
 #include "engine/lab/retrace.h"
 #include "engine/lab/timer.h"
 
@@ -20,6 +22,7 @@ struct pv_call {
 	uint64_t started_mono_ns;
 	Pv__CallStarted *intent; /* payloads inline, for the driver; NULL once it has started */
 	Pv__CallEnded *outcome;  /* payloads inline; NULL until it has ended */
+	bool on_host;            /* host_run.h carries it out, not the driver */
 	bool canceled;           /* before the driver was told */
 	bool retraced;           /* from the record: the driver does not know it */
 	bool again;              /* was from the record, and had no outcome there */
@@ -89,6 +92,7 @@ struct pv_engine {
 	unsigned attaching;         /* VMs that the driver takes over */
 	const struct pv_driver_ops *driver;
 	void *driver_self;
+	struct pv_host *host;         /* commands of the host */
 	struct pv_call *calls;        /* by id */
 	struct pv_call_list intents;  /* appended, not yet given to the driver */
 	struct pv_call_list outcomes; /* appended, not yet committed */
@@ -102,6 +106,9 @@ struct pv_engine {
 	uint64_t turn; /* number of the present turn */
 	bool awake;    /* this turn does not wait for the world */
 	bool dirty;    /* appended since the last commit */
+	struct pv_subjects subjects; /* of the event being recorded, as are the streams */
+	uint32_t *streams;
+	size_t streams_size;
 	bool has_failed;
 	struct pv_errmsg failure;
 };
@@ -182,6 +189,9 @@ void pv_engine_ask_admits(struct pv_engine *engine);
 void pv_engine_start_intents(struct pv_engine *engine);
 void pv_engine_settle_outcomes(struct pv_engine *engine);
 void pv_engine_drop_calls(struct pv_engine *engine);
+
+/* Ends the commands that `file` still has; each that ends is told to `cb`. Returns their number. */
+size_t pv_engine_end_commands(struct pv_engine *engine, uint32_t file, pv_engine_call_cb *cb, void *arg);
 
 /* Remembers a call whose intent was appended. */
 void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64_t handle, pv_engine_call_cb *cb,

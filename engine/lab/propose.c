@@ -2,7 +2,8 @@
 #include <time.h>
 
 #include "engine/lab/engine_internal.h"
-#include "journal/journal.h"
+#include "journal/tables.h"
+#include "proto/mem.h"
 
 static uint64_t wall_ns(void)
 {
@@ -21,6 +22,49 @@ enum pv_err pv_engine_fail(struct pv_engine *engine, enum pv_err err, const stru
 	}
 	return err;
 }
+
+/* ---- the tables beside the events ---- */
+
+_Static_assert((int)PV_SUBJECT_FILE == (int)PV_STREAM_FILE && (int)PV_SUBJECT_VM == (int)PV_STREAM_VM &&
+                   (int)PV_SUBJECT_BRIDGE == (int)PV_STREAM_BRIDGE && (int)PV_SUBJECT_TASK == (int)PV_STREAM_TASK,
+               "subjects and streams are numbered alike");
+
+static enum pv_err append(struct pv_engine *engine, const Pv__Event *event, uint64_t *seq, struct pv_errmsg *msg)
+{
+	struct pv_subjects *subjects = &engine->subjects;
+
+	pv_event_subjects(event, subjects);
+	if (engine->streams_size < subjects->n) {
+		engine->streams_size = subjects->cap;
+		engine->streams = pv_xrealloc(engine->streams, subjects->cap * sizeof(*engine->streams));
+	}
+	for (size_t i = 0; i < subjects->n; i++)
+		engine->streams[i] = pv_stream_id((enum pv_stream_kind)subjects->items[i].kind, subjects->items[i].id);
+	const struct pv_journal_index index = { .streams = engine->streams,
+		                                .n_streams = subjects->n,
+		                                .call = subjects->call,
+		                                .is_outcome = subjects->is_outcome };
+	return pv_journal_append_indexed(engine->config.journal, event, &index, seq, msg);
+}
+
+/* So that a state inside a long journal is found without folding all before it. */
+static void store_state(struct pv_engine *engine, uint64_t seq)
+{
+	struct pv_buf bytes = { .data = NULL };
+	struct pv_errmsg msg;
+	enum pv_err err;
+
+	/* While files are retraced out of order the state is not the one behind this event. */
+	if (seq % PV_FOLD_EVERY != 0 || engine->retrace != NULL)
+		return;
+	pv_state_serialise(engine->state, &bytes);
+	err = pv_journal_put_fold(engine->config.journal, pv_buf_str(&bytes), bytes.len, &msg);
+	pv_buf_free(&bytes);
+	if (err != PV_OK)
+		pv_engine_fail(engine, err, &msg);
+}
+
+/* ---- the way of an event ---- */
 
 void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *event)
 {
@@ -47,7 +91,7 @@ enum pv_err pv_engine_append(struct pv_engine *engine, Pv__Event *event, struct 
 
 	err = pv_seal_event(engine, event, &seal, &reason);
 	if (err == PV_OK)
-		err = pv_journal_append(engine->config.journal, event, &seq, &reason);
+		err = append(engine, event, &seq, &reason);
 	if (err != PV_OK) {
 		pv_seal_undo(&seal);
 		if (msg != NULL)
@@ -56,6 +100,7 @@ enum pv_err pv_engine_append(struct pv_engine *engine, Pv__Event *event, struct 
 	}
 	engine->dirty = true;
 	pv_engine_apply(engine, seq, event);
+	store_state(engine, seq);
 	pv_seal_undo(&seal);
 	return PV_OK;
 }

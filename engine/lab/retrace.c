@@ -571,6 +571,7 @@ void pv_engine_vm_attached(struct pv_engine *engine, uint32_t vm, enum pv_err er
 {
 	PV_ASSERT(engine->attaching > 0);
 	engine->attaching--;
+	pv_engine_wake(engine); /* whoever waits for it looks first */
 	if (err)
 		pv_engine_vm_changed(engine, vm, PV__VM_CHANGE__VM_CHANGE_LOST, msg->text);
 }

@@ -54,6 +54,12 @@ static void vm_down(void *arg, const Pv__CallEnded *ended)
 	one_done(close);
 }
 
+static void command_ended(void *arg, const Pv__CallEnded *ended)
+{
+	(void)ended;
+	one_done(arg);
+}
+
 static bool is_down(const struct pv_vm_view *vm)
 {
 	return vm->in_flight == PV_VM_OP_NONE &&
@@ -111,6 +117,9 @@ enum pv_err pv_engine_close_scope(struct pv_engine *engine, uint32_t file, uint3
 		shut_down(close, id);
 	}
 	pv_buf_free(&ids);
+	/* Nothing of a file outlives its root lab. */
+	if (view.kind == PV__LAB_KIND__LAB_KIND_ROOT)
+		close->pending += pv_engine_end_commands(engine, file, command_ended, close);
 	one_done(close);
 	return PV_OK;
 }

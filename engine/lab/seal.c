@@ -95,6 +95,8 @@ static enum pv_err seal_intent(struct pv_engine *engine, Pv__CallStarted *call, 
 		return seal_run(engine, call->worker_run->run, seal, msg);
 	case PV__CALL_STARTED__OP_STDIN_WRITE:
 		return seal_large(engine, call->stdin_write->content, seal, msg);
+	case PV__CALL_STARTED__OP_HOST_WRITE:
+		return seal_large(engine, call->host_write->content, seal, msg);
 	case PV__CALL_STARTED__OP_WRITE_FILE:
 		return seal_large(engine, call->write_file->content, seal, msg);
 	default:
@@ -129,6 +131,9 @@ enum pv_err pv_seal_event(struct pv_engine *engine, Pv__Event *event, struct pv_
 	switch (event->body_case) {
 	case PV__EVENT__BODY_VM_DECLARED:
 		err = seal_spec(engine, event->vm_declared->spec, seal, msg);
+		break;
+	case PV__EVENT__BODY_FILE_DISPATCHED:
+		err = seal_large(engine, event->file_dispatched->source, seal, msg);
 		break;
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 		err = seal_large(engine, event->script_input->data, seal, msg);

@@ -1,8 +1,11 @@
 #include "engine/replay/fold.h"
 
 #include <openssl/sha.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "engine/replay/fold_internal.h"
+#include "journal/tables.h"
 #include "proto/mem.h"
 
 void pv_fold_hash(const struct pv_state *state, uint8_t sha256[32])
@@ -10,8 +13,13 @@ void pv_fold_hash(const struct pv_state *state, uint8_t sha256[32])
 	struct pv_buf bytes = { .data = NULL };
 
 	pv_state_serialise(state, &bytes);
-	SHA256((const unsigned char *)pv_buf_str(&bytes), bytes.len, sha256);
+	pv_fold_hash_bytes(pv_buf_str(&bytes), bytes.len, sha256);
 	pv_buf_free(&bytes);
+}
+
+void pv_fold_hash_bytes(const void *bytes, size_t len, uint8_t sha256[32])
+{
+	SHA256(bytes, len, sha256);
 }
 
 struct walk {
@@ -52,12 +60,34 @@ static enum pv_err step(struct walk *walk, struct pv_errmsg *msg)
 	return err;
 }
 
+/* Takes the last state that was stored up to event `last`. Without one that can be read, the walk begins with the first event. */
+static enum pv_err begin_late(struct pv_journal *journal, struct walk *walk, struct pv_errmsg *msg)
+{
+	struct pv_state *stored;
+	uint64_t at;
+	void *bytes;
+	size_t len;
+	enum pv_err err = pv_journal_fold_before(journal, walk->last ? walk->last : UINT64_MAX, &at, &bytes, &len, msg);
+
+	if (err || at == 0)
+		return err;
+	if (pv_state_load(bytes, len, &stored, NULL) == PV_OK) {
+		pv_state_swap(walk->state, stored);
+		pv_state_destroy(stored);
+		walk->at = at;
+	}
+	free(bytes);
+	return PV_OK;
+}
+
 enum pv_err pv_fold_walk(struct pv_journal *journal, uint64_t last, struct pv_state *state, pv_fold_cb *cb, void *arg,
                          uint64_t *at, struct pv_errmsg *msg)
 {
 	struct walk walk = { .state = state, .cb = cb, .arg = arg, .last = last };
-	enum pv_err err = pv_journal_cursor_open(journal, 1, &walk.cursor, msg);
+	enum pv_err err = cb ? PV_OK : begin_late(journal, &walk, msg);
 
+	if (!err)
+		err = pv_journal_cursor_open(journal, walk.at + 1, &walk.cursor, msg);
 	if (err)
 		return err;
 	while (!err && !walk.done)
@@ -68,41 +98,45 @@ enum pv_err pv_fold_walk(struct pv_journal *journal, uint64_t last, struct pv_st
 	return err;
 }
 
-struct check {
-	struct pv_fold_verdict *verdict;
-	uint64_t differs_at;
-};
-
-static bool check_event(void *arg, uint64_t seq, const Pv__Event *event, const struct pv_state *before)
+bool pv_fold_check_event(struct pv_fold_compare *compare, uint64_t seq, const Pv__Event *event,
+                         const struct pv_state *before)
 {
-	struct check *check = arg;
 	uint8_t hash[32];
 
-	check->verdict->events = seq;
+	compare->verdict->events = seq;
 	if (event->body_case != PV__EVENT__BODY_RUN_ENDED)
 		return true;
 	const ProtobufCBinaryData *recorded = &event->run_ended->state_sha256;
 	pv_fold_hash(before, hash);
 	if (recorded->len != sizeof(hash) || memcmp(recorded->data, hash, sizeof(hash)) != 0) {
-		check->differs_at = seq;
+		compare->differs_at = seq;
 		return false;
 	}
-	check->verdict->ends++;
+	compare->verdict->ends++;
 	return true;
+}
+
+enum pv_err pv_fold_differs(const struct pv_fold_compare *compare, struct pv_errmsg *msg)
+{
+	return pv_err_set(msg, PV_ERR_CORRUPT,
+	                  "event %llu: the lab folded from the journal is not the lab that the run had at its end",
+	                  (unsigned long long)compare->differs_at);
+}
+
+static bool check_event(void *arg, uint64_t seq, const Pv__Event *event, const struct pv_state *before)
+{
+	return pv_fold_check_event(arg, seq, event, before);
 }
 
 enum pv_err pv_fold_check(struct pv_journal *journal, struct pv_fold_verdict *verdict, struct pv_errmsg *msg)
 {
-	struct check check = { .verdict = verdict };
+	struct pv_fold_compare compare = { .verdict = verdict };
 	struct pv_state *state = pv_state_create();
 
 	*verdict = (struct pv_fold_verdict){ .events = 0 };
-	enum pv_err err = pv_fold_walk(journal, 0, state, check_event, &check, NULL, msg);
-	if (!err && check.differs_at)
-		err = pv_err_set(msg, PV_ERR_CORRUPT,
-		                 "event %llu: the lab folded from the journal is not the lab that the run had at its "
-		                 "end",
-		                 (unsigned long long)check.differs_at);
+	enum pv_err err = pv_fold_walk(journal, 0, state, check_event, &compare, NULL, msg);
+	if (!err && compare.differs_at)
+		err = pv_fold_differs(&compare, msg);
 	pv_state_destroy(state);
 	return err;
 }

@@ -68,7 +68,10 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 		lab_object(before, event->member_removed->lab, out);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
-		vm_object(before, event->call_started->vm, out);
+		if (event->call_started->vm == 0)
+			pv_buf_addstr(out, "host");
+		else
+			vm_object(before, event->call_started->vm, out);
 		break;
 	case PV__EVENT__BODY_VM_CHANGED:
 		vm_object(before, event->vm_changed->vm, out);
@@ -169,6 +172,27 @@ static void open_stream(const Pv__OpenStreamCall *open, struct pv_buf *out)
 	            open->kind == PV__STREAM_KIND__STREAM_KIND_PROC_STDERR ? "stderr" : "stdout", open->process);
 }
 
+/* A call on the host. True if it is one. */
+static bool host_call(const Pv__CallStarted *call, struct pv_buf *out)
+{
+	switch (call->op_case) {
+	case PV__CALL_STARTED__OP_HOST_RUN:
+		pv_buf_addstr(out, " ");
+		pv_text_line(out, call->host_run->command.data, call->host_run->command.len, PV_TIMELINE_TEXT_MAX);
+		return true;
+	case PV__CALL_STARTED__OP_HOST_READ:
+		pv_buf_addf(out, " from command %" PRIu64, call->host_read->run);
+		return true;
+	case PV__CALL_STARTED__OP_HOST_WRITE:
+		pv_buf_addf(out, " to command %" PRIu64 "%s", call->host_write->run,
+		            call->host_write->eof ? ", then closed" : "");
+		payload(out, "content", call->host_write->content);
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* A call on an object, or one that opens it. True if it is one. */
 static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
 {
@@ -222,7 +246,7 @@ static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
 static void call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out)
 {
 	pv_buf_addf(out, "%s", *op ? op : "a call of a newer version");
-	if (object_call(call, out))
+	if (object_call(call, out) || host_call(call, out))
 		return;
 	switch (call->op_case) {
 	case PV__CALL_STARTED__OP_RUN:

@@ -184,6 +184,7 @@ void pv_config_free(struct pv_config *config)
 	free(config->path);
 	free(config->cache_dir);
 	free(config->run_dir);
+	free(config->signing_key);
 	free(config->agent);
 	free(config->keeper);
 	*config = (struct pv_config){ 0 };

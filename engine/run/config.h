@@ -21,6 +21,7 @@ struct pv_config {
 	uint64_t cache_max_bytes;
 	bool cache_by_content; /* cache_identity = "content" */
 	char *run_dir;         /* absolute; may not exist yet */
+	char *signing_key;     /* absolute, of a PEM file; NULL: checkpoints are not signed */
 	struct pv_profile *profiles;
 	size_t n_profiles; /* sorted by name, bytewise */
 	char *keeper;      /* <bindir>/provium-keeper; may not exist */

@@ -46,6 +46,7 @@ static const struct key provium_keys[] = {
 	{ "cache_max_size", K_SIZE, FIELD(pv_config, cache_max_bytes), NULL, false },
 	{ "cache_identity", K_SECOND, FIELD(pv_config, cache_by_content), identities, false },
 	{ "run_dir", K_PATH, FIELD(pv_config, run_dir), NULL, false },
+	{ "signing_key", K_PATH, FIELD(pv_config, signing_key), NULL, false },
 	{ NULL, K_PATH, 0, NULL, false },
 };
 

@@ -7,6 +7,7 @@
 #include "engine/lab/retrace.h"
 #include "engine/lab/timer.h"
 #include "engine/replay/text.h"
+#include "engine/script/host_file.h"
 #include "engine/script/script.h"
 #include "proto/mem.h"
 
@@ -28,6 +29,8 @@ struct pv_file_run {
 	bool timed_out;
 	char *stop_reason; /* set: no further test begins */
 	char *chunk_error;
+	struct pv_buf source; /* of the file, until the script has it */
+	bool has_source;
 	struct pv_engine_timer timer;
 	struct pv_deferred timeout;
 };
@@ -57,6 +60,7 @@ static bool propose_dispatched(struct pv_file_run *run)
 	Pv__Event event = PV__EVENT__INIT;
 	Pv__FileDispatched dispatched = PV__FILE_DISPATCHED__INIT;
 	Pv__Amount amount = PV__AMOUNT__INIT;
+	Pv__Payload source = PV__PAYLOAD__INIT;
 
 	amount.has_memory_bytes = amount.has_cpus = 1;
 	amount.memory_bytes = run->config.reserved.memory_bytes;
@@ -64,6 +68,12 @@ static bool propose_dispatched(struct pv_file_run *run)
 	dispatched.has_id = 1;
 	dispatched.id = run->config.file;
 	dispatched.reservation = &amount;
+	if (run->has_source) {
+		source.kind_case = PV__PAYLOAD__KIND_DATA;
+		source.data.data = run->source.data;
+		source.data.len = run->source.len;
+		dispatched.source = &source;
+	}
 	event.body_case = PV__EVENT__BODY_FILE_DISPATCHED;
 	event.file_dispatched = &dispatched;
 	return propose(run, &event);
@@ -388,12 +398,15 @@ static void start_script(struct pv_file_run *run)
 		.root_lab = run->root_lab,
 		.path = run->config.path,
 		.shown_path = run->config.shown_path,
+		.source = run->has_source ? pv_buf_str(&run->source) : NULL,
+		.source_len = run->source.len,
 		.roots = run->config.roots,
 		.seed = run->config.seed,
 		.output_to_stderr = run->config.output_to_stderr,
 	};
 
 	run->script = pv_script_create(&config);
+	pv_buf_free(&run->source);
 	run->phase = PHASE_CHUNK;
 	pv_script_start_chunk(run->script, chunk_done, run);
 }
@@ -404,7 +417,12 @@ struct pv_file_run *pv_file_run_start(const struct pv_file_run_config *config)
 
 	run->config = *config;
 	run->started_ns = pv_engine_mono_ns(config->engine);
+	/* Read once: what is recorded is what is executed. If it cannot be read, the script says so. */
+	run->has_source = config->source != NULL || pv_read_file(config->path, &run->source, NULL) == 0;
+	if (config->source != NULL)
+		pv_buf_add(&run->source, config->source, config->source_len);
 	if (!propose_dispatched(run) || !propose_lab(run, PV__LAB_KIND__LAB_KIND_ROOT, 0, 0, &run->root_lab)) {
+		pv_buf_free(&run->source);
 		free(run);
 		return NULL;
 	}

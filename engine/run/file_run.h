@@ -20,6 +20,8 @@ struct pv_file_run_config {
 	uint32_t file; /* id, already discovered */
 	const char *path;
 	const char *shown_path;
+	const void *source; /* bytes of the file, as recorded; NULL: they are read from `path` */
+	size_t source_len;
 	const char *const *roots; /* NULL-terminated */
 	const struct pv_test_filters *filters;
 	uint64_t timeout_ns;       /* wall clock of the file; 0: none */

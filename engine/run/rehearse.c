@@ -17,6 +17,8 @@ struct file {
 	uint32_t id;
 	char *root_path, *shown_path, *real_path;
 	bool dispatched;
+	struct pv_buf source; /* as recorded */
+	bool has_source;
 };
 
 struct rehearsal {
@@ -88,6 +90,33 @@ static void take_discovered(struct rehearsal *rehearsal, const Pv__FileDiscovere
 	};
 }
 
+static void take_dispatched(struct rehearsal *rehearsal, const Pv__FileDispatched *dispatched)
+{
+	struct file *file = &rehearsal->files[dispatched->id - 1];
+	const Pv__Payload *source = dispatched->source;
+	struct pv_errmsg msg;
+	void *data;
+	size_t len;
+
+	file->dispatched = true;
+	pv_buf_clear(&file->source);
+	file->has_source = false;
+	if (source && source->kind_case == PV__PAYLOAD__KIND_DATA) {
+		pv_buf_add(&file->source, source->data.data, source->data.len);
+		file->has_source = true;
+	} else if (source && source->kind_case == PV__PAYLOAD__KIND_BLOB &&
+	           source->blob->sha256.len == PV_SHA256_BYTES) {
+		if (pv_journal_blob_get(rehearsal->options->record, source->blob->sha256.data, &data, &len, &msg)) {
+			pv_run_say("%s: its recorded source cannot be read (%s): the file as it is now is executed",
+			           file->shown_path, msg.text);
+			return;
+		}
+		pv_buf_add(&file->source, data, len);
+		free(data);
+		file->has_source = true;
+	}
+}
+
 static bool is_number(const char *text)
 {
 	return *text && text[strspn(text, "0123456789")] == '\0';
@@ -120,9 +149,9 @@ static bool gather(void *arg, uint64_t seq, const Pv__Event *event, const struct
 		take_run_started(rehearsal, event->run_started);
 	else if (event->body_case == PV__EVENT__BODY_FILE_DISCOVERED)
 		take_discovered(rehearsal, event->file_discovered);
-	else if (event->body_case == PV__EVENT__BODY_FILE_DISPATCHED &&
+	else if (event->body_case == PV__EVENT__BODY_FILE_DISPATCHED && event->file_dispatched->id > 0 &&
 	         event->file_dispatched->id <= rehearsal->n_files)
-		rehearsal->files[event->file_dispatched->id - 1].dispatched = true;
+		take_dispatched(rehearsal, event->file_dispatched);
 	look_for_until(rehearsal, seq, event, before);
 	return true;
 }
@@ -327,6 +356,11 @@ static void rehearse_file(struct rehearsal *rehearsal, const struct file *file)
 		.arg = rehearsal,
 	};
 
+	/* A file that is named is another version of the recorded one. */
+	if (!rehearsal->options->file && file->has_source) {
+		config.source = pv_buf_str(&file->source);
+		config.source_len = file->source.len;
+	}
 	rehearsal->done = false;
 	rehearsal->running = pv_file_run_start(&config);
 	while (rehearsal->running && !rehearsal->done && !pv_engine_is_lost(rehearsal->engine, file->id) &&
@@ -398,6 +432,7 @@ static void clear(struct rehearsal *rehearsal)
 		free(rehearsal->files[i].root_path);
 		free(rehearsal->files[i].shown_path);
 		free(rehearsal->files[i].real_path);
+		pv_buf_free(&rehearsal->files[i].source);
 	}
 	free(rehearsal->files);
 	for (size_t i = 0; i < rehearsal->n_profiles; i++) {

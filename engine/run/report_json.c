@@ -30,16 +30,11 @@ static struct json_object *test_object(const struct pv_test_result *test)
 	return object;
 }
 
-static const char *file_status(const struct pv_file_result *file)
+static const char *status_of_file(const struct pv_file_result *file)
 {
-	switch (file->verdict) {
-	case PV__VERDICT__VERDICT_TIMED_OUT:
+	if (file->verdict == PV__VERDICT__VERDICT_TIMED_OUT)
 		return "timed_out";
-	case PV__VERDICT__VERDICT_CRASHED:
-		return "crashed";
-	default:
-		return "completed";
-	}
+	return file->verdict == PV__VERDICT__VERDICT_CRASHED ? "crashed" : "completed";
 }
 
 void pv_report_json_file(FILE *out, const struct pv_file_result *file)
@@ -54,10 +49,10 @@ void pv_report_json_file(FILE *out, const struct pv_file_result *file)
 			json_object_array_add(tests, test_object(&file->tests[i]));
 	}
 	json_object_object_add(object, "path", text_or_null(file->shown_path));
-	json_object_object_add(object, "timeout", json_object_new_string(timed_out ? "timed_out" : "in_time"));
-	json_object_object_add(object, "status", json_object_new_string(file_status(file)));
+	json_object_object_add(object, "status", json_object_new_string(status_of_file(file)));
 	if (file->restarted)
-		json_object_object_add(object, "restarted", json_object_new_boolean(1));
+		json_object_object_add(object, "restarted", json_object_new_boolean(true));
+	json_object_object_add(object, "timeout", json_object_new_string(timed_out ? "timed_out" : "in_time"));
 	json_object_object_add(object, "passed", json_object_new_boolean(passed));
 	json_object_object_add(object, "chunk_error", text_or_null(file->chunk_error));
 	json_object_object_add(object, "tests", tests);

@@ -201,7 +201,9 @@ static enum pv_err prepare(struct resume *resume, struct pv_errmsg *msg)
 	enum pv_err err;
 
 	pv_run_host_boot_id(resume->boot_id);
-	err = open_place(resume, msg);
+	err = pv_reports_check(&run->reports, msg);
+	if (!err)
+		err = open_place(resume, msg);
 	if (!err)
 		err = check_ended(resume, msg);
 	if (!err && chdir(resume->options->cwd) < 0)
@@ -262,14 +264,49 @@ static enum pv_err load_record(struct resume *resume, struct pv_errmsg *msg)
 	return err;
 }
 
+/* The bytes that were executed then, whatever the file is now. */
+static enum pv_err recorded_source(struct resume *resume, uint32_t file, struct pv_buf *out, struct pv_errmsg *msg)
+{
+	const Pv__Payload *source = resume->record.files[file - 1].dispatched->file_dispatched->source;
+	enum pv_err err = PV_OK;
+	void *data;
+	size_t len;
+
+	pv_buf_reserve(out, 1);
+	if (source && source->kind_case == PV__PAYLOAD__KIND_DATA) {
+		pv_buf_add(out, source->data.data, source->data.len);
+	} else if (source && source->kind_case == PV__PAYLOAD__KIND_BLOB &&
+	           source->blob->sha256.len == PV_SHA256_BYTES) {
+		err = pv_journal_blob_get(resume->run.place.journal, source->blob->sha256.data, &data, &len, msg);
+		if (err)
+			return pv_err_wrap(msg, err, "the recorded source of %s",
+			                   resume->record.files[file - 1].shown_path);
+		pv_buf_add(out, data, len);
+		free(data);
+	} else {
+		err = pv_err_set(msg, PV_ERR_NOENT, "the journal does not have the source of %s",
+		                 resume->record.files[file - 1].shown_path);
+	}
+	return err;
+}
+
 /* The scripts of files in flight, up to the end of the record. */
 static enum pv_err retrace(struct resume *resume, struct pv_errmsg *msg)
 {
 	struct pv_run *run = &resume->run;
 
 	for (size_t i = 0; i < run->found.n; i++) {
-		if (pv_resume_goes_on(&resume->record, (uint32_t)(i + 1)))
-			pv_run_start_file(run, (uint32_t)(i + 1), resume->record.files[i].reserved);
+		struct pv_buf source = { .data = NULL };
+		enum pv_err err;
+
+		if (!pv_resume_goes_on(&resume->record, (uint32_t)(i + 1)))
+			continue;
+		err = recorded_source(resume, (uint32_t)(i + 1), &source, msg);
+		if (!err)
+			pv_run_start_file(run, (uint32_t)(i + 1), resume->record.files[i].reserved, &source);
+		pv_buf_free(&source);
+		if (err)
+			return err;
 	}
 	while (!pv_engine_failed(run->engine) && !pv_engine_retrace_is_over(run->engine, 0))
 		pv_engine_turn(run->engine);
@@ -401,6 +438,9 @@ static void attach(struct resume *resume)
 			const struct pv_resume_boot *boot = pv_resume_boot_of(&resume->record, id);
 
 			PV_ASSERT(pv_state_vm(pv_engine_state(engine), id, &vm));
+			/* One that was being ended may have ended: the shutdown, started again, finds that out. */
+			if (vm.in_flight == PV_VM_OP_SHUTDOWN && boot && !is_alive(resume, boot))
+				continue;
 			if (is_up(&vm) && boot && boot->outcome)
 				pv_engine_attach(engine, id, boot->intent->call_started->boot,
 				                 boot->outcome->call_ended->boot);
@@ -457,6 +497,9 @@ static enum pv_err start(struct resume *resume, struct pv_errmsg *msg)
 		return pv_err_set(msg, PV_ERR_NOENT,
 		                  "%s/secrets.key is missing: without the key of the run it cannot go on",
 		                  run->place.dir);
+	err = pv_run_start_checkpoints(run, msg);
+	if (err)
+		return err;
 	run->mono_from_ns = resume->record.mono_ns;
 	run->mac_key = resume->key;
 	err = pv_run_start_engine(run, msg);
@@ -482,7 +525,7 @@ static enum pv_exit execute(struct resume *resume)
 	struct pv_errmsg msg = { .text = "" };
 	enum pv_exit code = PV_EXIT_TROUBLE;
 
-	if (pv_reports_check(&run->reports, &msg) != PV_OK || prepare(resume, &msg) != PV_OK) {
+	if (prepare(resume, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 		return code;
 	}
@@ -502,7 +545,7 @@ enum pv_exit pv_run_resume(const struct pv_resume_options *options)
 	struct resume resume = { .options = options, .run = { .options = options->run } };
 	struct pv_run *run = &resume.run;
 
-	pv_run_wish_reports(run);
+	pv_run_init_reports(run);
 	run->reports.hold_points = true;
 	run->results = pv_results_create();
 	enum pv_exit code = execute(&resume);

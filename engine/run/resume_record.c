@@ -91,6 +91,7 @@ static void on_file_event(struct pv_resume_file *file, uint64_t seq, const Pv__E
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISPATCHED:
 		file->begins = seq;
+		replace(&file->dispatched, copy_event(event));
 		file->reserved = amount_of(event->file_dispatched->reservation);
 		break;
 	case PV__EVENT__BODY_FILE_COMPLETED:
@@ -163,7 +164,7 @@ enum pv_err pv_resume_record_read(struct pv_journal *journal, struct pv_resume_r
 	*out = (struct pv_resume_record){ .end = pv_state_create() };
 	enum pv_err err = pv_fold_walk(journal, 0, out->end, look, out, NULL, msg);
 	if (!err && !out->started)
-		err = pv_err_set(msg, PV_ERR_CORRUPT, "the journal does not begin with the start of a run");
+		err = pv_err_set(msg, PV_ERR_CORRUPT, "nothing to resume: the run was killed before it had begun");
 	return err;
 }
 
@@ -176,6 +177,7 @@ void pv_resume_record_free(struct pv_resume_record *record)
 		free(record->files[i].shown_path);
 		free(record->files[i].real_path);
 		free(record->files[i].restart);
+		replace(&record->files[i].dispatched, NULL);
 	}
 	free(record->files);
 	HASH_ITER (hh, record->boots, boot, next) {

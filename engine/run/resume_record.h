@@ -22,6 +22,7 @@ struct pv_resume_file {
 	uint8_t sha256[32];
 	struct pv_amount declared; /* zero: none seen */
 	struct pv_amount reserved; /* at the dispatch */
+	Pv__Event *dispatched;     /* the last FileDispatched; NULL: none */
 	uint64_t begins;           /* number of its last FileDispatched; 0: not begun */
 	bool completed;
 	bool interrupted;         /* by a signal */

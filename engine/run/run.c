@@ -13,6 +13,7 @@
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
 #include "engine/run/run_key.h"
+#include "journal/checkpoint.h"
 #include "proto/mem.h"
 
 void pv_run_say(const char *fmt, ...)
@@ -33,17 +34,6 @@ bool pv_run_wants_color(enum pv_color color, FILE *out)
 	if (color != PV_COLOR_AUTO)
 		return color == PV_COLOR_ALWAYS;
 	return isatty(fileno(out)) && (!no_color || !*no_color);
-}
-
-void pv_run_wish_reports(struct pv_run *run)
-{
-	const struct pv_run_options *options = run->options;
-	struct pv_report_text *text = &run->reports.text;
-
-	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
-	text->out = options->json || options->tap ? stderr : stdout;
-	text->verbosity = options->verbosity;
-	text->color = pv_run_wants_color(options->color, text->out);
 }
 
 /* ---- before the first VM ---- */
@@ -123,6 +113,13 @@ static bool checks_pass(struct pv_run *run)
 	return run->options->no_preflight || pv_preflight(&preflight);
 }
 
+static enum pv_err load_signer(struct pv_run *run, struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_signer_load(run->config.signing_key, &run->signer, msg);
+
+	return err ? pv_err_wrap(msg, err, "signing_key in %s", run->config.path) : PV_OK;
+}
+
 static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 {
 	enum pv_err err = pv_filters_check(&run->options->tests, msg);
@@ -131,6 +128,8 @@ static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 		err = pv_reports_check(&run->reports, msg);
 	if (!err)
 		err = pv_config_load(run->options->config, true, &run->config, msg);
+	if (!err && run->config.signing_key)
+		err = load_signer(run, msg);
 	if (!err)
 		err = choose_seed(run, msg);
 	if (!err)
@@ -196,6 +195,18 @@ enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 	return install_driver(run, msg);
 }
 
+enum pv_err pv_run_start_checkpoints(struct pv_run *run, struct pv_errmsg *msg)
+{
+	enum pv_err err = run->signer || !run->config.signing_key ? PV_OK : load_signer(run, msg);
+
+	if (err)
+		return err;
+	char *origin = pv_xasprintf("provium/%s", run->place.id);
+	err = pv_journal_checkpoints_start(run->place.journal, origin, run->signer, msg);
+	free(origin);
+	return err;
+}
+
 static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
 {
 	struct pv_place_request request = {
@@ -205,7 +216,15 @@ static enum pv_err make_place(struct pv_run *run, struct pv_errmsg *msg)
 		.durability = run->options->durability,
 	};
 
-	return pv_run_place_make(&request, &run->place, msg);
+	enum pv_err err = pv_run_place_make(&request, &run->place, msg);
+	if (err)
+		return err;
+	err = pv_run_start_checkpoints(run, msg);
+	if (err) {
+		pv_run_place_clear(&run->place);
+		pv_run_place_free(&run->place);
+	}
+	return err;
 }
 
 /* ---- the end ---- */
@@ -237,7 +256,7 @@ enum pv_exit pv_run_finish(struct pv_run *run)
 		pv_run_say("%s", failure->text);
 		return PV_EXIT_TROUBLE;
 	}
-	if (pv_journal_commit(run->place.journal, &msg) != PV_OK ||
+	if (pv_journal_checkpoint(run->place.journal, &msg) != PV_OK ||
 	    pv_journal_sync(run->place.journal, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 		return PV_EXIT_TROUBLE;
@@ -288,6 +307,7 @@ void pv_run_clear(struct pv_run *run)
 	pv_results_destroy(run->results);
 	free_scans(run);
 	pv_found_free(&run->found);
+	pv_signer_free(run->signer);
 	pv_config_free(&run->config);
 }
 
@@ -313,11 +333,21 @@ static enum pv_exit execute(struct pv_run *run)
 	return checks_pass(run) ? run_files(run) : PV_EXIT_TROUBLE;
 }
 
+void pv_run_init_reports(struct pv_run *run)
+{
+	const struct pv_run_options *options = run->options;
+
+	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
+	run->reports.text.out = options->json || options->tap ? stderr : stdout;
+	run->reports.text.verbosity = options->verbosity;
+	run->reports.text.color = pv_run_wants_color(options->color, run->reports.text.out);
+}
+
 enum pv_exit pv_run_execute(const struct pv_run_options *options)
 {
 	struct pv_run run = { .options = options };
 
-	pv_run_wish_reports(&run);
+	pv_run_init_reports(&run);
 	run.results = pv_results_create();
 	enum pv_exit code = execute(&run);
 	pv_run_clear(&run);

@@ -23,6 +23,7 @@ struct pv_run {
 	struct pv_amount pool;
 	unsigned jobs;
 	struct pv_run_place place;
+	struct pv_signer *signer; /* of checkpoints; NULL: they are not signed */
 	uint64_t seed;
 
 	const uint8_t *mac_key; /* of a resumed run; NULL: a new one */
@@ -66,8 +67,10 @@ bool pv_run_same_hash(const char *path, const ProtobufCBinaryData *recorded);
 
 /* ---- run.c ---- */
 
-/* Reports as the options of the run wish them; before anything else. */
-void pv_run_wish_reports(struct pv_run *run);
+/* From the options. */
+void pv_run_init_reports(struct pv_run *run);
+/* Checkpoints of the open journal, signed if the configuration has a key. */
+enum pv_err pv_run_start_checkpoints(struct pv_run *run, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* The engine with its driver, on the open journal. */
 enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* The journal is made durable, the summary printed; tells the exit code. */
@@ -83,7 +86,8 @@ void pv_run_loop(struct pv_run *run);
 /* The parts of that, for a run that is resumed. Results and reports follow the engine's events from the first one on. */
 void pv_run_begin(struct pv_run *run);
 void pv_run_make_resources(struct pv_run *run);
-void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved);
+/* `source`: the recorded bytes of a file that is executed again; data NULL: as it is on the disk. */
+void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved, const struct pv_buf *source);
 /* Dispatches and takes turns up to the end, which it records. */
 void pv_run_go_on(struct pv_run *run);
 

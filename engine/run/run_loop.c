@@ -106,7 +106,7 @@ static void file_done(void *arg, struct pv_file_run *file)
 	pv_engine_defer(run->engine, &run->advance);
 }
 
-void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved)
+void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserved, const struct pv_buf *source)
 {
 	size_t index = id - 1;
 	const struct pv_found_file *file = &run->found.files[index];
@@ -120,6 +120,8 @@ void pv_run_start_file(struct pv_run *run, uint32_t id, struct pv_amount reserve
 		.timeout_ns = run->options->timeout_ns,
 		.seed = pv_run_file_seed(run->seed, file->root_path),
 		.reserved = reserved,
+		.source = source ? pv_buf_str(source) : NULL,
+		.source_len = source ? source->len : 0,
 		.output_to_stderr = run->options->json || run->options->tap,
 		.done = file_done,
 		.arg = run,
@@ -158,7 +160,7 @@ static void advance(void *arg)
 		file = pv_engine_failed(run->engine) ? 0 : pv_resources_next(run->resources, how);
 		if (file == 0)
 			break;
-		pv_run_start_file(run, file, pv_resources_reserved(run->resources, file));
+		pv_run_start_file(run, file, pv_resources_reserved(run->resources, file), NULL);
 	}
 	pv_resources_settle(run->resources, how);
 	if (run->n_in_flight > 0 || pv_resources_has_files(run->resources))

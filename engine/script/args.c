@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "engine/core/units.h"
+#include "engine/script/keys.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/shown.h"
 
 #define DURATION_MAX_S 1e9 /* about 31 years */
 
@@ -115,30 +117,40 @@ void pv_arg_end(lua_State *L, int last, const char *what)
 			pv_raise(L, "%s: too many arguments", what);
 }
 
+/* Raises if the key on top of the stack is not one of `keys`. */
+static void check_key(lua_State *L, const char *what, const char *const *keys)
+{
+	const char *key, *near;
+	size_t i = 0;
+
+	if (lua_type(L, -1) != LUA_TSTRING) {
+		pv_tolstring(L, -1, NULL);
+		pv_raise(L, "%s: unknown option [%s]: options have names", what, lua_tostring(L, -1));
+	}
+	key = lua_tostring(L, -1);
+	while (keys[i] != NULL && strcmp(keys[i], key) != 0)
+		i++;
+	if (keys[i] != NULL)
+		return;
+	near = pv_nearest(key, keys);
+	if (near != NULL)
+		pv_raise(L, "%s: unknown option \"%s\" (did you mean \"%s\"?)", what, key, near);
+	pv_raise(L, "%s: unknown option \"%s\"", what, key);
+}
+
+/* In order, so that of several wrong keys the same one is named each time. */
 void pv_check_keys(lua_State *L, int idx, const char *what, const char *const *keys)
 {
-	luaL_checkstack(L, 6, NULL);
-	lua_pushnil(L);
-	while (lua_next(L, idx) != 0) {
-		const char *key;
-		const char *near;
-		size_t i = 0;
+	int snapshot;
 
+	pv_keys_push(L, idx, NULL);
+	snapshot = lua_gettop(L);
+	while (pv_keys_next(L, snapshot, idx)) {
 		lua_pop(L, 1);
-		if (lua_type(L, -1) != LUA_TSTRING) {
-			luaL_tolstring(L, -1, NULL);
-			pv_raise(L, "%s: unknown option [%s]: options have names", what, lua_tostring(L, -1));
-		}
-		key = lua_tostring(L, -1);
-		while (keys[i] != NULL && strcmp(keys[i], key) != 0)
-			i++;
-		if (keys[i] != NULL)
-			continue;
-		near = pv_nearest(key, keys);
-		if (near != NULL)
-			pv_raise(L, "%s: unknown option \"%s\" (did you mean \"%s\"?)", what, key, near);
-		pv_raise(L, "%s: unknown option \"%s\"", what, key);
+		check_key(L, what, keys);
+		lua_pop(L, 1);
 	}
+	lua_pop(L, 1);
 }
 
 bool pv_get_option(lua_State *L, int idx, const char *key)
@@ -158,13 +170,13 @@ static int find_method(lua_State *L)
 	lua_pushvalue(L, 2);
 	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
 		return 1;
-	luaL_tolstring(L, 2, NULL);
+	pv_tolstring(L, 2, NULL);
 	pv_raise(L, "%s:%s: no such method", lua_tostring(L, lua_upvalueindex(2)), lua_tostring(L, -1));
 }
 
 static int refuse_assignment(lua_State *L)
 {
-	luaL_tolstring(L, 2, NULL);
+	pv_tolstring(L, 2, NULL);
 	pv_raise(L, "%s.%s: cannot be assigned", lua_tostring(L, lua_upvalueindex(1)), lua_tostring(L, -1));
 }
 

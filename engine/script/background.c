@@ -68,7 +68,7 @@ struct pv_task *pv_background_push(lua_State *L)
 	lua_pushcfunction(L, background);
 	lua_pushthread(L);
 	lua_pushvalue(L, wait);
-	task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CO, 2);
+	task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CO, 2, NULL);
 	task->background = L;
 	pv_thread_set_background(L, true);
 	lua_pushthread(L);

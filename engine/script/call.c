@@ -119,7 +119,7 @@ enum pv_err pv_calls_start(lua_State *L, struct pv_calls *calls, size_t i, uint3
 	enum pv_err err;
 
 	slot->vm = vm;
-	started->has_vm = 1;
+	started->has_vm = vm != 0;
 	started->vm = vm;
 	pv_proposal_init(&proposal, pv_script_of(L), L);
 	proposal.event.body_case = PV__EVENT__BODY_CALL_STARTED;

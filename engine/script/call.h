@@ -47,7 +47,7 @@ struct pv_calls {
 /* Pushes a wait for `n` calls; none is started yet. `then` is given it. */
 struct pv_calls *pv_calls_push(lua_State *L, const char *what, size_t n, int (*then)(lua_State *L, struct pv_wait *));
 
-/* Starts a call on `vm` as number `i`. Does not raise: a refusal is returned, its message also put into the slot. */
+/* Starts a call on `vm` (0: on the host) as number `i`. Does not raise: a refusal is returned, its message also put into the slot. */
 enum pv_err pv_calls_start(lua_State *L, struct pv_calls *calls, size_t i, uint32_t vm, Pv__CallStarted *started);
 
 /* All are started: waits. Use: return pv_calls_await(L, calls). */

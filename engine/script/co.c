@@ -36,7 +36,7 @@ static int spawn(lua_State *L)
 	struct pv_task *task;
 
 	pv_task_current(L, "co.spawn");
-	task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CO, lua_gettop(L) - 1);
+	task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CO, lua_gettop(L) - 1, NULL);
 	return run_to_first_wait(L, LUA_OK, (lua_KContext)task);
 }
 

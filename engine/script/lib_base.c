@@ -1,8 +1,9 @@
 /* The standard library, without what would act on the whole runner instead of on one file.
  *
- *   gone        os.exit, os.setlocale (the process's), os.execute, io.popen (would block every file), debug.sethook (the
- *               hook pre-empts), debug.debug, package.loadlib and C modules
- *   replaced    coroutine.*, pcall, xpcall (see their files), warn's output
+ *   gone        os.exit, os.setlocale (the process's), debug.sethook (the hook pre-empts), debug.debug, package.loadlib and C
+ *               modules
+ *   replaced    coroutine.*, pcall, xpcall, pairs, next, print, tostring, string.format, table.sort, math.randomseed, os.*, io.*,
+ *               loadfile, dofile, the searcher of require (see their files), warn's output
  */
 #include <lualib.h>
 
@@ -32,46 +33,14 @@ static void remove_c_modules(lua_State *L)
 	lua_pop(L, 2);
 }
 
-/* As print, on the file in the upvalue: io.stderr. */
-static int print_there(lua_State *L)
-{
-	int n = lua_gettop(L);
-
-	lua_getfield(L, lua_upvalueindex(1), "write");
-	lua_pushvalue(L, lua_upvalueindex(1));
-	for (int i = 1; i <= n; i++) {
-		luaL_checkstack(L, 4, NULL);
-		if (i > 1)
-			lua_pushliteral(L, "\t");
-		luaL_tolstring(L, i, NULL);
-	}
-	lua_pushliteral(L, "\n");
-	lua_call(L, lua_gettop(L) - n - 1, 0);
-	return 0;
-}
-
-void pv_divert_output(lua_State *L)
-{
-	lua_getglobal(L, LUA_IOLIBNAME);
-	lua_getfield(L, -1, "output");
-	lua_getfield(L, -2, "stderr");
-	lua_pushvalue(L, -1);
-	lua_pushcclosure(L, print_there, 1);
-	lua_setglobal(L, "print");
-	lua_call(L, 1, 0);
-	lua_pop(L, 1);
-}
-
 void pv_open_base(lua_State *L)
 {
-	static const char *const os_names[] = { "exit", "setlocale", "execute", NULL };
-	static const char *const io_names[] = { "popen", NULL };
+	static const char *const os_names[] = { "exit", "setlocale", NULL };
 	static const char *const debug_names[] = { "sethook", "debug", NULL };
 	static const char *const package_names[] = { "loadlib", NULL };
 
 	luaL_openlibs(L);
 	remove_fields(L, LUA_OSLIBNAME, os_names);
-	remove_fields(L, LUA_IOLIBNAME, io_names);
 	remove_fields(L, LUA_DBLIBNAME, debug_names);
 	remove_fields(L, LUA_LOADLIBNAME, package_names);
 	remove_c_modules(L);

@@ -95,6 +95,7 @@ static lua_Integer array_end(lua_State *L, int idx, size_t *n)
 {
 	lua_Integer last = 0;
 	bool array = true;
+	int wrong = LUA_TNONE; /* of several types of keys the same one is named each time */
 
 	*n = 0;
 	lua_pushnil(L);
@@ -102,12 +103,14 @@ static lua_Integer array_end(lua_State *L, int idx, size_t *n)
 		lua_pop(L, 1);
 		++*n;
 		if (lua_type(L, -1) != LUA_TSTRING && !lua_isinteger(L, -1))
-			pv_raise(L, WHAT ": a key is a %s; keys are strings or integers", luaL_typename(L, -1));
+			wrong = lua_type(L, -1) > wrong ? lua_type(L, -1) : wrong;
 		if (lua_type(L, -1) == LUA_TSTRING || lua_tointeger(L, -1) < 1)
 			array = false;
 		else if (lua_tointeger(L, -1) > last)
 			last = lua_tointeger(L, -1);
 	}
+	if (wrong != LUA_TNONE)
+		pv_raise(L, WHAT ": a key is a %s; keys are strings or integers", lua_typename(L, wrong));
 	return array ? last : 0;
 }
 

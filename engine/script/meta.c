@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/script/keys.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/tests.h"
 #include "engine/script/text.h"
@@ -30,17 +31,22 @@ static void check_key(lua_State *L, int table, int key, const char *what)
 	lua_pop(L, 1);
 }
 
+/* In order, so that of several faults the same one is told each time. */
 static void check_table(lua_State *L, int idx, const char *what, int depth)
 {
+	int snapshot;
+
 	if (depth > DEPTH_MAX)
 		pv_raise(L, "%s: nested more than %d deep, or a cycle", what, DEPTH_MAX);
 	luaL_checkstack(L, 8, what);
-	lua_pushnil(L);
-	while (lua_next(L, idx) != 0) {
+	pv_keys_push(L, idx, NULL);
+	snapshot = lua_gettop(L);
+	while (pv_keys_next(L, snapshot, idx)) {
 		check_key(L, idx, lua_gettop(L) - 1, what);
 		check_value(L, lua_gettop(L), what, depth);
-		lua_pop(L, 1);
+		lua_pop(L, 2);
 	}
+	lua_pop(L, 1);
 }
 
 static void check_value(lua_State *L, int idx, const char *what, int depth)

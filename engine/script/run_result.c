@@ -5,6 +5,7 @@
 #include "engine/script/args.h"
 #include "engine/script/call.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/shown.h"
 #include "engine/script/vm_methods.h"
 
 #define RUN_RESULT_TYPE "RunResult"
@@ -93,7 +94,7 @@ static void push_end(lua_State *L)
 	int signal;
 
 	lua_getfield(L, 1, "status");
-	status = luaL_tolstring(L, -1, NULL);
+	status = pv_tolstring(L, -1, NULL);
 	lua_getfield(L, 1, "signal");
 	if (lua_isinteger(L, -1)) {
 		signal = (int)lua_tointeger(L, -1);
@@ -108,7 +109,7 @@ static void push_end(lua_State *L)
 		return;
 	}
 	lua_getfield(L, 1, "exit_code");
-	lua_pushfstring(L, "%s with code %s", status, luaL_tolstring(L, -1, NULL));
+	lua_pushfstring(L, "%s with code %s", status, pv_tolstring(L, -1, NULL));
 }
 
 static int result_assert_ok(lua_State *L)
@@ -122,9 +123,9 @@ static int result_assert_ok(lua_State *L)
 	push_end(L);
 	end = lua_tostring(L, -1);
 	lua_getfield(L, 1, "stdout");
-	out = luaL_tolstring(L, -1, NULL);
+	out = pv_tolstring(L, -1, NULL);
 	lua_getfield(L, 1, "stderr");
-	err = luaL_tolstring(L, -1, NULL);
+	err = pv_tolstring(L, -1, NULL);
 	pv_raise(L, "result:assert_ok: the command %s\nstdout: %s\nstderr: %s", end, out, err);
 }
 

@@ -1,12 +1,13 @@
 #include "engine/script/script.h"
 
-#include <errno.h>
 #include <lualib.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/script/host_file.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/site.h"
+#include "engine/script/source.h"
 #include "engine/script/test_ctx.h"
 #include "engine/script/tests.h"
 #include "engine/script/timer.h"
@@ -49,15 +50,6 @@ static void set_package_path(lua_State *L, const char *const *roots)
 	lua_pop(L, 1);
 }
 
-static void seed_random(lua_State *L, uint64_t seed)
-{
-	lua_getglobal(L, LUA_MATHLIBNAME);
-	lua_getfield(L, -1, "randomseed");
-	lua_pushinteger(L, (lua_Integer)seed);
-	lua_call(L, 1, 0);
-	lua_pop(L, 1);
-}
-
 static int open_all(lua_State *L)
 {
 	static void (*const open[])(lua_State * L) = {
@@ -65,16 +57,16 @@ static int open_all(lua_State *L)
 		pv_open_wait,       pv_open_call,    pv_open_co,         pv_open_json,      pv_open_wait_until,
 		pv_open_test_ctx,   pv_open_test,    pv_open_vm,         pv_open_bridge,    pv_open_lab,
 		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
-		pv_open_claim,      pv_open_barrier, pv_open_background,
+		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
+		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,      pv_open_iofile,
+		pv_open_command,    pv_open_io,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
 	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		open[i](L);
-	if (config->output_to_stderr)
-		pv_divert_output(L);
 	set_package_path(L, config->roots);
-	seed_random(L, config->seed);
+	pv_open_random(L, config->seed);
 	return 0;
 }
 
@@ -84,10 +76,15 @@ struct pv_script *pv_script_create(const struct pv_script_config *config)
 	char *error = NULL;
 
 	script->engine = config->engine;
+	script->output_to_stderr = config->output_to_stderr;
 	script->file = config->file;
 	script->root_lab = script->scope_lab = config->root_lab;
 	script->path = pv_xstrdup(config->path);
 	script->shown_path = pv_xstrdup(config->shown_path);
+	if (config->source != NULL) {
+		script->source = pv_xmemdup(config->source, config->source_len);
+		script->source_len = config->source_len;
+	}
 	script->memory.max = PV_SCRIPT_MEMORY_MAX;
 	script->turn = (struct pv_deferred){ .run = pv_script_turn, .arg = script };
 	TAILQ_INIT(&script->ready);
@@ -118,6 +115,7 @@ void pv_script_destroy(struct pv_script *script)
 	pv_test_list_destroy(script->tests);
 	free(script->path);
 	free(script->shown_path);
+	free(script->source);
 	free(script);
 }
 
@@ -129,50 +127,11 @@ void pv_script_fail_alloc(struct pv_script *script, size_t n, size_t times)
 
 /* ---- the main chunk ---- */
 
-/* The whole file; NULL with errno set. The caller frees. */
-static char *read_source(const char *path, size_t *len)
-{
-	FILE *file = fopen(path, "re");
-	struct pv_buf source = { 0 };
-	char block[16384];
-	size_t n;
-	int error;
-
-	if (file == NULL)
-		return NULL;
-	while ((n = fread(block, 1, sizeof(block), file)) > 0)
-		pv_buf_add(&source, block, n);
-	error = ferror(file) ? errno : 0;
-	fclose(file);
-	if (error != 0) {
-		pv_buf_free(&source);
-		errno = error;
-		return NULL;
-	}
-	*len = source.len;
-	return pv_buf_steal(&source);
-}
-
 struct source {
 	const char *text;
 	size_t len;
 	struct pv_task *task;
 };
-
-/* Skips a byte order mark and turns a first line "#!..." into an empty one, as the Lua interpreter does. */
-static void skip_preamble(struct source *source)
-{
-	if (source->len >= 3 && memcmp(source->text, "\xEF\xBB\xBF", 3) == 0) {
-		source->text += 3;
-		source->len -= 3;
-	}
-	if (source->len == 0 || source->text[0] != '#')
-		return;
-	while (source->len > 0 && *source->text != '\n') {
-		source->text++;
-		source->len--;
-	}
-}
 
 static int load_chunk(lua_State *L)
 {
@@ -185,27 +144,32 @@ static int load_chunk(lua_State *L)
 		return luaL_error(L, "%s: holds compiled Lua; source is needed", script->shown_path);
 	if (luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t") != LUA_OK)
 		return lua_error(L);
-	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0);
+	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0, NULL);
 	return 0;
 }
 
 void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, void *arg)
 {
-	struct source source = { 0 };
+	struct pv_buf text = { 0 };
+	struct source source = { .text = script->source, .len = script->source_len };
 	struct pv_errmsg msg;
 	char *error = NULL;
-	char *text = read_source(script->path, &source.len);
+	int trouble = script->source != NULL ? 0 : pv_read_file(script->path, &text, NULL);
 
-	if (text == NULL) {
-		pv_err_sys(&msg, PV_ERR_IO, errno, "%s", script->shown_path);
-		error = pv_xstrdup(msg.text);
-	} else {
-		source.text = text;
-		skip_preamble(&source);
-		if (!pv_enter(script, load_chunk, &source, &error))
-			source.task = NULL;
+	if (script->source == NULL) {
+		source.text = pv_buf_str(&text);
+		source.len = text.len;
 	}
-	free(text);
+	pv_source_skip_preamble(&source.text, &source.len);
+	if (trouble != 0) {
+		pv_err_sys(&msg, PV_ERR_IO, trouble, "%s", script->shown_path);
+		error = pv_xstrdup(msg.text);
+	} else if (!pv_enter(script, load_chunk, &source, &error)) {
+		source.task = NULL;
+	}
+	pv_buf_free(&text);
+	free(script->source);
+	script->source = NULL;
 	pv_unit_start(script, false, 0, source.task, 0, done, arg);
 	if (error != NULL)
 		pv_unit_fail(script, error, strlen(error));
@@ -237,10 +201,12 @@ struct start {
 static int push_body(lua_State *L)
 {
 	struct start *start = lua_touserdata(L, 1);
+	struct pv_site site;
+	bool known = pv_test_site(pv_script_of(L), start->index, &site);
 
 	pv_test_push_body(L, start->index);
 	pv_test_ctx_push(L, start->index);
-	start->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_TEST, 1);
+	start->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_TEST, 1, known ? &site : NULL);
 	return 0;
 }
 

@@ -26,14 +26,16 @@ struct pv_script_config {
 	struct pv_engine *engine;
 	uint32_t file;            /* id of the file, already discovered and dispatched */
 	uint32_t root_lab;        /* id of its root lab */
-	const char *path;         /* to open */
+	const char *path;         /* to open, unless there is `source`; where relative host paths begin */
 	const char *shown_path;   /* for messages and sites; also the Lua chunk name */
 	const char *const *roots; /* directories that head package.path; NULL-terminated */
-	uint64_t seed;            /* of math.random */
-	bool output_to_stderr;    /* print and io.write: something else owns stdout */
+	const void *source;       /* bytes of the main chunk; NULL: they are read from `path` */
+	size_t source_len;
+	uint64_t seed;         /* of math.random */
+	bool output_to_stderr; /* print and io.write: something else owns stdout */
 };
 
-/* Strings are copied. */
+/* Strings and the source are copied. */
 struct pv_script *pv_script_create(const struct pv_script_config *config);
 
 /* How a chunk or a test ended. `message` is NULL for PASSED; for SKIPPED it is the reason. */

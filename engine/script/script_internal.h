@@ -20,6 +20,8 @@
 
 #define PV_SCRIPT_MEMORY_MAX ((size_t)1 << 30) /* bytes of one Lua state */
 
+#define PV_USERDATA_OFFSETS 8
+
 struct pv_test_list;
 
 /* What the coroutine that was resumed gave up the processor for. */
@@ -37,8 +39,17 @@ struct pv_script {
 	uint32_t scope_lab; /* what the global `provium` stands for now */
 	char *path;
 	char *shown_path;
+	bool output_to_stderr;
+	char *source; /* of the main chunk, until it is loaded; NULL: in the file `path` */
+	size_t source_len;
 	lua_State *L;
 	struct pv_lua_memory memory;
+	size_t userdata_offsets
+	    [PV_USERDATA_OFFSETS]; /* of their memory in their blocks, by the number of user values; see keys.c */
+	bool tells_arrays;         /* see pv_keys_are_array() */
+	lua_Integer n_files;       /* handles of host files that were made */
+	unsigned n_kept;           /* snapshots that next() keeps; see lib_pairs.c */
+	uint64_t n_shown;          /* objects that were given an id to be shown; see shown.c */
 
 	struct pv_deferred turn;
 	struct pv_task_list ready; /* in the order in which they became runnable; a pre-empted one comes first */
@@ -68,6 +79,9 @@ bool pv_enter(struct pv_script *script, lua_CFunction fn, void *ud, char **error
 /* Raises a Lua error: position of the nearest Lua frame, then the text in the format of lua_pushfstring(). */
 _Noreturn void pv_raise(lua_State *L, const char *fmt, ...);
 
+/* What print writes; nothing while the record of a run is gone through again. */
+void pv_script_print(lua_State *L, const char *text, size_t len);
+
 /* Pushes "file:line: " of the nearest Lua frame, or "". */
 void pv_push_where(lua_State *L);
 
@@ -82,6 +96,16 @@ void pv_script_fail_alloc(struct pv_script *script, size_t n, size_t times);
 
 /* What each file adds to a new state; protected. */
 void pv_open_base(lua_State *L);
+void pv_open_intake(lua_State *L);
+void pv_open_os(lua_State *L);
+void pv_open_load(lua_State *L);
+void pv_open_pairs(lua_State *L);
+void pv_open_iofile(lua_State *L);
+void pv_open_io(lua_State *L);
+void pv_open_command(lua_State *L);
+void pv_open_sort(lua_State *L);
+void pv_open_shown(lua_State *L);
+void pv_open_random(lua_State *L, uint64_t seed);
 void pv_open_buf(lua_State *L);
 void pv_open_protected(lua_State *L);
 void pv_open_coroutine(lua_State *L);
@@ -96,8 +120,6 @@ void pv_open_background(lua_State *L);
 void pv_open_call(lua_State *L);
 void pv_open_handles(lua_State *L);
 void pv_open_claim(lua_State *L);
-/* print and io.write go to stderr. */
-void pv_divert_output(lua_State *L);
 void pv_open_lab(lua_State *L);
 void pv_open_bridge(lua_State *L);
 void pv_open_vm(lua_State *L);

@@ -68,12 +68,16 @@ void pv_proposal_init(struct pv_proposal *proposal, struct pv_script *script, lu
 		proposal->event.has_task = 1;
 		proposal->event.task = script->running->id;
 	}
-	if (pv_site_find(L, &site)) {
-		proposal->site.source = (char *)site.source;
-		proposal->site.has_line = 1;
-		proposal->site.line = (uint32_t)site.line;
-		proposal->event.site = &proposal->site;
-	}
+	if (pv_site_find(L, &site))
+		pv_proposal_set_site(proposal, &site);
+}
+
+void pv_proposal_set_site(struct pv_proposal *proposal, const struct pv_site *site)
+{
+	proposal->site.source = (char *)site->source;
+	proposal->site.has_line = 1;
+	proposal->site.line = (uint32_t)site->line;
+	proposal->event.site = &proposal->site;
 }
 
 void pv_propose_or_raise(lua_State *L, struct pv_proposal *proposal, const char *what)

@@ -30,6 +30,9 @@ struct pv_proposal {
 /* `L` NULL: the proposal comes from the scheduler and has neither task nor site. */
 void pv_proposal_init(struct pv_proposal *proposal, struct pv_script *script, lua_State *L);
 
+/* Another site than that of the Lua frame. */
+void pv_proposal_set_site(struct pv_proposal *proposal, const struct pv_site *site);
+
 /* Proposes; raises "<what>: <reason>" if it is refused. */
 void pv_propose_or_raise(lua_State *L, struct pv_proposal *proposal, const char *what);
 

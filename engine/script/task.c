@@ -1,20 +1,25 @@
 #include "engine/script/task.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/script/co.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/shown.h"
 #include "engine/script/site.h"
 #include "engine/script/test_ctx.h"
+#include "engine/script/traceback.h"
 #include "proto/mem.h"
 
-static void announce(lua_State *L, struct pv_task *task)
+static void announce(lua_State *L, struct pv_task *task, const struct pv_site *site)
 {
 	struct pv_script *script = task->script;
 	Pv__TaskStarted started = PV__TASK_STARTED__INIT;
 	struct pv_proposal proposal;
 
 	pv_proposal_init(&proposal, script, L);
+	if (site != NULL)
+		pv_proposal_set_site(&proposal, site);
 	started.has_kind = 1;
 	started.kind = task->kind;
 	if (script->unit.test != 0) {
@@ -31,7 +36,7 @@ static void announce(lua_State *L, struct pv_task *task)
 	task->id = started.id;
 }
 
-struct pv_task *pv_task_push(lua_State *L, Pv__TaskKind kind, int n_args)
+struct pv_task *pv_task_push(lua_State *L, Pv__TaskKind kind, int n_args, const struct pv_site *site)
 {
 	struct pv_script *script = pv_script_of(L);
 	struct pv_task *task;
@@ -51,7 +56,7 @@ struct pv_task *pv_task_push(lua_State *L, Pv__TaskKind kind, int n_args)
 	lua_pushvalue(L, -1);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, task);
 	/* From here nothing raises but the refusal. */
-	announce(L, task);
+	announce(L, task, site);
 	TAILQ_INSERT_TAIL(&script->live, task, live_link);
 	return task;
 }
@@ -127,7 +132,7 @@ static int take_error_text(lua_State *L)
 	lua_xmove(error->from, L, 1);
 	if (lua_type(L, 2) == LUA_TSTRING || lua_type(L, 2) == LUA_TNUMBER ||
 	    luaL_getmetafield(L, 2, "__tostring") != LUA_TNIL)
-		luaL_tolstring(L, 2, NULL);
+		pv_tolstring(L, 2, NULL);
 	else
 		lua_pushfstring(L, "(error value is a %s)", luaL_typename(L, 2));
 	text = lua_tolstring(L, -1, &len);
@@ -180,12 +185,27 @@ static Pv__Verdict verdict_of(const struct pv_task *task, int status)
 	return PV__VERDICT__VERDICT_FAILED;
 }
 
+/* The message of an assertion names the line that matters. Takes `message` over. */
+static char *with_traceback(const struct pv_task *task, char *message, const char *traceback)
+{
+	const char *failure = task->script->unit.failure;
+	char *full;
+
+	if (traceback == NULL || (failure != NULL && strcmp(failure, message) == 0))
+		return message;
+	full = pv_xasprintf("%s\n%s", message, traceback);
+	free(message);
+	return full;
+}
+
 static void end(struct pv_task *task, int status, int n_results)
 {
 	struct pv_script *script = task->script;
 	struct pv_task *before = script->running;
-	char *message = NULL;
+	char *message = NULL, *traceback = NULL;
 
+	if (status != LUA_OK && !task->cancelled)
+		traceback = pv_traceback(task->L);
 	if (status != LUA_OK) {
 		/* Runs what is left to be closed; an error in there replaces this one. */
 		script->running = task;
@@ -196,7 +216,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	if (task->background != NULL)
 		pv_background_close(task);
 	if (task->verdict == PV__VERDICT__VERDICT_FAILED)
-		message = error_text(task);
+		message = with_traceback(task, error_text(task), traceback);
 	else if (task->verdict == PV__VERDICT__VERDICT_SKIPPED && script->unit.skip_reason != NULL)
 		message = pv_xstrdup(script->unit.skip_reason);
 	task->n_results = status == LUA_OK ? n_results : 0;
@@ -211,6 +231,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	else
 		pv_unit_task_ended(script, task, message);
 	free(message);
+	free(traceback);
 	/* The key is there, so nothing is allocated. */
 	lua_pushnil(script->L);
 	lua_rawsetp(script->L, LUA_REGISTRYINDEX, task);

@@ -17,6 +17,7 @@
 #include "proto/journal.pb-c.h"
 
 struct pv_script;
+struct pv_site;
 struct pv_task;
 
 enum pv_task_state {
@@ -65,8 +66,9 @@ TAILQ_HEAD(pv_task_list, pv_task);
 
 #define PV_TASK_TYPE "Task"
 
-/* Takes the function and its `n_args` arguments from the top of `L` and pushes the new Task instead. Raises. */
-struct pv_task *pv_task_push(lua_State *L, Pv__TaskKind kind, int n_args);
+/* Takes the function and its `n_args` arguments from the top of `L` and pushes the new Task instead. `site` is where it comes from; NULL: the Lua
+ * frame that `L` is in. Raises. */
+struct pv_task *pv_task_push(lua_State *L, Pv__TaskKind kind, int n_args, const struct pv_site *site);
 
 /* Puts a new task at the end of the ready queue. */
 void pv_task_make_ready(struct pv_task *task);

@@ -5,6 +5,7 @@
 
 #include "engine/script/args.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/shown.h"
 #include "engine/script/site.h"
 #include "engine/script/tests.h"
 #include "proto/mem.h"
@@ -88,7 +89,7 @@ static int fail(lua_State *L, unsigned own)
 static void push_shown(lua_State *L, int idx)
 {
 	size_t len;
-	const char *text = luaL_tolstring(L, idx, &len);
+	const char *text = pv_tolstring(L, idx, &len);
 
 	if (len <= SHOWN_MAX)
 		return;
@@ -258,7 +259,7 @@ static int t_log(lua_State *L)
 	if (lua_gettop(L) < 2)
 		pv_raise(L, "t:log: a value is needed");
 	pv_arg_end(L, 2, "t:log");
-	text = luaL_tolstring(L, 2, &len);
+	text = pv_tolstring(L, 2, &len);
 	pv_proposal_init(&proposal, script, L);
 	logged.has_test = 1;
 	logged.test = script->unit.test;

@@ -6,6 +6,7 @@
 
 #include "engine/script/args.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/site.h"
 #include "engine/script/test_ctx.h"
 #include "proto/mem.h"
 
@@ -15,6 +16,8 @@ struct entry {
 	char *skip_reason; /* of meta.skip; NULL: none */
 	bool has_timeout;
 	uint64_t timeout_ns;
+	char *source; /* where it was declared; NULL: unknown */
+	int line;
 };
 
 struct pv_test_list {
@@ -36,6 +39,7 @@ static void free_entry(struct entry *entry)
 {
 	free(entry->name);
 	free(entry->skip_reason);
+	free(entry->source);
 	pv__value__free_unpacked(entry->meta, NULL);
 }
 
@@ -141,6 +145,7 @@ static int declare_test(lua_State *L)
 	const char *name;
 	bool has_timeout;
 	uint64_t timeout_ns = 0;
+	struct pv_site site = { 0 };
 	struct entry *entry;
 	Pv__Value *meta;
 
@@ -164,6 +169,10 @@ static int declare_test(lua_State *L)
 	entry->has_timeout = has_timeout;
 	entry->timeout_ns = timeout_ns;
 	entry->skip_reason = skip_reason(L, 2);
+	if (pv_site_find(L, &site)) {
+		entry->source = pv_xstrdup(site.source);
+		entry->line = site.line;
+	}
 	return 0;
 }
 
@@ -186,6 +195,14 @@ void pv_open_test(lua_State *L)
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &bodies_key);
 	lua_register(L, "test", declare_test);
 	lua_register(L, "todo", declare_todo);
+}
+
+bool pv_test_site(const struct pv_script *script, size_t index, struct pv_site *out)
+{
+	const struct entry *entry = &script->tests->entries[index];
+
+	*out = (struct pv_site){ .source = entry->source, .line = entry->line };
+	return entry->source != NULL;
 }
 
 /* ---- for the runner ---- */

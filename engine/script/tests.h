@@ -3,10 +3,13 @@
 #define PV_SCRIPT_TESTS_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proto/journal.pb-c.h"
 
+struct pv_script;
+struct pv_site;
 struct pv_test_list;
 
 struct pv_test_list *pv_test_list_create(void);
@@ -14,6 +17,8 @@ void pv_test_list_destroy(struct pv_test_list *list);
 
 /* Pushes the body of a test. */
 void pv_test_push_body(lua_State *L, size_t index);
+/* Where it was declared; false: not known. */
+bool pv_test_site(const struct pv_script *script, size_t index, struct pv_site *out);
 /* Pushes the metadata table as it was given, or an empty one. */
 void pv_test_push_meta(lua_State *L, size_t index);
 

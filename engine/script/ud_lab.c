@@ -9,6 +9,7 @@
 #include "engine/script/handles.h"
 #include "engine/script/lab_methods.h"
 #include "engine/script/script_internal.h"
+#include "engine/script/shown.h"
 #include "engine/script/site.h"
 
 /* ---- lab:vm ---- */
@@ -185,7 +186,7 @@ static int lab_newindex(lua_State *L)
 {
 	const struct pv_handle *handle = lua_touserdata(L, 1);
 	struct pv_script *script = pv_script_of(L);
-	const char *key = luaL_tolstring(L, 2, NULL);
+	const char *key = pv_tolstring(L, 2, NULL);
 
 	if (handle->is_scope && strcmp(key, "timeout") == 0)
 		script->timeout_ns = lua_isnil(L, 3) ? 0 : pv_arg_duration(L, 3, "provium.timeout");

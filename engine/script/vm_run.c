@@ -11,6 +11,7 @@
 #include "engine/script/args.h"
 #include "engine/script/call.h"
 #include "engine/script/handles.h"
+#include "engine/script/keys.h"
 #include "engine/script/objects.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/vm_methods.h"
@@ -180,26 +181,23 @@ static void read_env(lua_State *L, const struct pv_run_words *w, int idx, Pv__Ru
 {
 	struct shape shape;
 	struct env *env;
+	int snapshot;
 	size_t n;
 
 	pv_arg_table(L, idx, w->env);
 	shape = shape_of(L, idx);
 	if (shape.items > 0)
 		pv_raise(L, "%s: env is a map from names to values, not an array", w->what);
-	n = 0;
-	lua_pushnil(L);
-	while (lua_next(L, idx) != 0) {
-		lua_pop(L, 1);
-		n++;
-	}
+	pv_keys_push(L, idx, NULL);
+	snapshot = lua_gettop(L);
+	n = ((const struct pv_keys *)lua_touserdata(L, snapshot))->n;
 	env = lua_newuserdatauv(L, n * (sizeof(*env) + sizeof(*run->env)) + 1, 0);
 	run->env = (Pv__EnvEntry **)(void *)(env + n);
-	lua_pushnil(L);
-	while (lua_next(L, idx) != 0) {
+	while (pv_keys_next(L, snapshot, idx)) {
 		read_env_entry(L, w, &env[run->n_env]);
 		run->env[run->n_env] = &env[run->n_env].entry;
 		run->n_env++;
-		lua_pop(L, 1);
+		lua_pop(L, 2);
 	}
 	qsort(run->env, run->n_env, sizeof(*run->env), by_name);
 }

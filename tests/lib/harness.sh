@@ -82,9 +82,14 @@ gone() {
 	! pgrep -f -- "$1" >/dev/null
 }
 
-# start_waiting [FLAGS...]: starts a run in $work/run whose VM "a" runs `sleep 1000`, and returns when the intent of that is in the journal.
-# $pid: the runner.
+# start_waiting [FLAGS...]: starts a run whose VM "a" runs `sleep 1000`, and returns when the intent of that is in the journal. It is in
+# $work/run, or with FLAGS that begin with "store" in the store. $pid: the runner.
 start_waiting() {
+	waiting=run place=--journal=$work/run
+	if [ "${1-}" = store ]; then
+		shift
+		waiting=last place=--journal
+	fi
 	profile
 	cat >a.test.lua <<-'LUA'
 	local vm = provium:vm("a", "default"):boot()
@@ -93,14 +98,14 @@ start_waiting() {
 	    vm:run("sleep 1000")
 	end)
 	LUA
-	"$provium" run "$@" --journal="$work/run" . >out 2>err &
+	"$provium" run "$@" "$place" . >out 2>err &
 	pid=$!
 	until_true "the intent is committed" sleeping
 }
 
 sleeping() {
 	kill -0 "$pid" 2>/dev/null || fail "the runner ended early"
-	"$provium" journal show run 2>/dev/null | grep -q 'sleep 1000'
+	"$provium" journal show "$waiting" 2>/dev/null | grep -q 'sleep 1000'
 }
 
 # Nothing of this test is left: no process that names $work, no socket; and every journal is whole, ended in order and folds to the state it states.

@@ -73,34 +73,6 @@ static enum pv_err show_at(struct pv_journal *journal, const struct flags *flags
 	return err;
 }
 
-/* ---- --diff ---- */
-
-static enum pv_exit show_diff(struct pv_journal *journal, const struct flags *flags, const char *run)
-{
-	struct pv_errmsg msg = { .text = "" };
-	enum pv_exit code = PV_EXIT_TROUBLE;
-	struct pv_journal *other;
-	struct pv_diff diff;
-	char *dir;
-
-	if (!pv_verb_open_run(flags->config, flags->diff, &other, &dir))
-		return code;
-	if (pv_diff_make(journal, other, &diff, &msg) != PV_OK) {
-		pv_run_say("%s and %s: %s", run, flags->diff, msg.text);
-	} else {
-		if (flags->timeline.json)
-			pv_diff_print_json(&diff, run, flags->diff, stdout);
-		else
-			pv_diff_print(&diff, run, flags->diff, stdout);
-		fflush(stdout);
-		code = diff.n_partings > 0 ? PV_EXIT_PROOF : PV_EXIT_OK;
-	}
-	pv_diff_free(&diff);
-	pv_journal_close(other);
-	free(dir);
-	return code;
-}
-
 /* ---- --script ---- */
 
 static enum pv_exit rehearse(const struct flags *flags, const char *run, const char *file)
@@ -126,6 +98,34 @@ static enum pv_exit rehearse(const struct flags *flags, const char *run, const c
 	}
 	pv_recorded_flags_free(&recorded);
 	pv_journal_close(journal);
+	free(dir);
+	return code;
+}
+
+/* ---- --diff ---- */
+
+static enum pv_exit show_diff(struct pv_journal *journal, const struct flags *flags, const char *run)
+{
+	struct pv_errmsg msg = { .text = "" };
+	enum pv_exit code = PV_EXIT_TROUBLE;
+	struct pv_journal *other;
+	struct pv_diff diff;
+	char *dir;
+
+	if (!pv_verb_open_run(flags->config, flags->diff, &other, &dir))
+		return code;
+	if (pv_diff_make(journal, other, &diff, &msg) != PV_OK) {
+		pv_run_say("%s and %s: %s", run, flags->diff, msg.text);
+	} else {
+		if (flags->timeline.json)
+			pv_diff_print_json(&diff, run, flags->diff, stdout);
+		else
+			pv_diff_print(&diff, run, flags->diff, stdout);
+		fflush(stdout);
+		code = diff.n_partings > 0 ? PV_EXIT_PROOF : PV_EXIT_OK;
+	}
+	pv_diff_free(&diff);
+	pv_journal_close(other);
 	free(dir);
 	return code;
 }

@@ -4,6 +4,7 @@
 #include "engine/run/resume.h"
 #include "tools/provium/recorded_flags.h"
 #include "tools/provium/verb.h"
+#include "tools/provium/verb_bundle.h"
 
 struct flags {
 	const char *config;
@@ -24,10 +25,10 @@ static const struct pv_option options[] = {
 	{ "color", 0, PV_OPTION_CHOICE, AT(color), .argument = "auto|always|never", .choices = colors,
 	  .help = "coloured text (default: auto)" },
 	{ "json", 0, PV_OPTION_FLAG, AT(json), .help = "results as JSON Lines on stdout" },
-	{ "tap", 0, PV_OPTION_FLAG, AT(tap), .help = "results as TAP 14 on stdout" },
-	{ "junit", 0, PV_OPTION_TEXT, AT(reports.junit), .argument = "PATH", .help = "results as JUnit's XML" },
-	{ "ctrf", 0, PV_OPTION_TEXT, AT(reports.ctrf), .argument = "PATH", .help = "results as CTRF JSON" },
-	{ "html", 0, PV_OPTION_TEXT, AT(reports.html), .argument = "PATH", .help = "results as one page of HTML" },
+	{ "tap", 0, PV_OPTION_FLAG, AT(tap), .help = "TAP 14 on stdout" },
+	{ "junit", 0, PV_OPTION_TEXT, AT(reports.junit), .argument = "PATH", .help = "JUnit XML into PATH" },
+	{ "ctrf", 0, PV_OPTION_TEXT, AT(reports.ctrf), .argument = "PATH", .help = "CTRF JSON into PATH" },
+	{ "html", 0, PV_OPTION_TEXT, AT(reports.html), .argument = "PATH", .help = "one page of HTML into PATH" },
 	{ "config", 0, PV_OPTION_TEXT, AT(config), .argument = "PATH",
 	  .help = "configuration, to find RUN (default: ./provium.toml)" },
 	{ .name = NULL },
@@ -62,6 +63,10 @@ static enum pv_exit find_and_resume(const struct flags *flags, const char *run)
 	struct pv_journal *journal;
 	char *dir;
 
+	if (pv_verb_is_bundle(run)) {
+		pv_run_say("%s is a bundle, a copy: resume the run where it lies", run);
+		return code;
+	}
 	if (!pv_verb_open_run(flags->config, run, &journal, &dir))
 		return code;
 	bool ok = pv_recorded_flags_load(journal, &recorded);
@@ -84,7 +89,7 @@ static enum pv_exit run(char *const *argv)
 	else if (rest.n != 1)
 		code = pv_verb_usage(&pv_verb_resume, rest.n ? "one RUN at a time" : "which RUN? `last` is the newest");
 	else if (flags.json && flags.tap)
-		code = pv_verb_usage(&pv_verb_resume, "--json and --tap exclude each other: stdout has one owner");
+		code = pv_verb_usage(&pv_verb_resume, "--json and --tap both own stdout");
 	else
 		code = find_and_resume(&flags, rest.items[0]);
 	free(rest.items);

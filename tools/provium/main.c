@@ -27,7 +27,7 @@ static bool looks_like_path(const char *word)
 
 static const char *nearest_verb(const char *word)
 {
-	const char *names[16];
+	const char *names[32];
 	size_t n = 0;
 
 	for (; pv_verbs[n] && n + 1 < sizeof(names) / sizeof(names[0]); n++)

@@ -7,6 +7,7 @@
 
 #include "engine/run/store.h"
 #include "proto/mem.h"
+#include "tools/provium/verb_bundle.h"
 
 const struct pv_verb *pv_verb_find(const char *name)
 {
@@ -59,6 +60,12 @@ bool pv_verb_find_run(const char *config_path, const char *run, char **dir)
 	struct pv_errmsg msg = { .text = "" };
 	struct pv_config config;
 
+	if (pv_verb_is_bundle(run)) {
+		if (pv_verb_unpack(run, dir, &msg) == PV_OK)
+			return true;
+		pv_run_say("%s", msg.text);
+		return false;
+	}
 	if (pv_config_load(config_path, false, &config, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 		return false;
@@ -73,10 +80,13 @@ bool pv_verb_find_run(const char *config_path, const char *run, char **dir)
 bool pv_verb_open_run(const char *config_path, const char *run, struct pv_journal **journal, char **dir)
 {
 	struct pv_errmsg msg = { .text = "" };
+	struct pv_journal_verdict verdict;
 
 	if (!pv_verb_find_run(config_path, run, dir))
 		return false;
-	if (pv_journal_open_read(*dir, journal, &msg) == PV_OK)
+	/* A bundle may come from anywhere, and LMDB trusts its pages. */
+	if ((!pv_verb_is_bundle(run) || pv_journal_verify_dir(*dir, &verdict, &msg) == PV_OK) &&
+	    pv_journal_open_read(*dir, journal, &msg) == PV_OK)
 		return true;
 	pv_run_say("%s", msg.text);
 	free(*dir);

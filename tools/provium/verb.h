@@ -17,7 +17,7 @@ struct pv_verb {
 };
 
 extern const struct pv_verb pv_verb_audit, pv_verb_doctor, pv_verb_guest, pv_verb_help, pv_verb_journal, pv_verb_list,
-    pv_verb_replay, pv_verb_report, pv_verb_resume, pv_verb_run, pv_verb_version;
+    pv_verb_ps, pv_verb_replay, pv_verb_report, pv_verb_resume, pv_verb_run, pv_verb_stop, pv_verb_version;
 
 /* All verbs, in the order of `help`; NULL ends the list. */
 extern const struct pv_verb *const pv_verbs[];
@@ -38,7 +38,7 @@ enum pv_exit pv_verb_usage(const struct pv_verb *verb, const char *fmt, ...) __a
 /* Opens the journal that RUN means, for reading; `config` is the --config of the verb. On trouble, told on stderr, false. The caller
  * closes the journal and frees *dir. */
 bool pv_verb_open_run(const char *config, const char *run, struct pv_journal **journal, char **dir);
-/* The run directory that RUN means. */
+/* The run directory that RUN means; for a bundle, one it was unpacked into until the program ends. */
 bool pv_verb_find_run(const char *config, const char *run, char **dir);
 
 #endif

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "journal/checkpoint.h"
 #include "journal/journal_internal.h"
+#include "journal/tables.h"
 
 static int countdown = -1; /* calls until one fails; negative: none does */
 static int fault;          /* the errno it gives */
@@ -101,11 +103,17 @@ static enum pv_err sync_run(struct pv_journal *journal)
 
 static enum pv_err write_run(struct pv_journal *journal)
 {
+	const uint32_t stream = pv_stream_id(PV_STREAM_FILE, 1);
+	const struct pv_journal_index entry = { .streams = &stream, .n_streams = 1, .call = 1 };
 	struct test_event event;
 	enum pv_err err;
 
 	make_event(&event, pv_journal_last_seq(journal) + 1);
-	err = pv_journal_append(journal, &event.event, NULL, &msg);
+	err = pv_journal_checkpoints_start(journal, "provium/x", NULL, &msg);
+	if (err == PV_OK)
+		err = pv_journal_append_indexed(journal, &event.event, &entry, NULL, &msg);
+	if (err == PV_OK)
+		err = pv_journal_put_fold(journal, "state", 5, &msg);
 	if (err == PV_OK) {
 		err = pv_journal_blob_put(journal, payload, sizeof(payload), known.blob, &msg);
 		known.blob_stored |= err == PV_OK;
@@ -114,6 +122,8 @@ static enum pv_err write_run(struct pv_journal *journal)
 		err = pv_journal_commit(journal, &msg);
 	if (err == PV_OK)
 		err = sync_run(journal);
+	if (err == PV_OK)
+		err = pv_journal_checkpoint(journal, &msg);
 	known.committed = pv_journal_committed_seq(journal);
 	return err;
 }

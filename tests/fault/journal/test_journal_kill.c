@@ -15,12 +15,51 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "journal/checkpoint.h"
+#include "journal/tables.h"
 
 #define KILLS         200
 #define MAX_DELAY_US  30000 /* from the writer's start to its end */
 #define STEP_BOUND_MS 20000
 
 static struct pv_errmsg msg;
+
+/* To what event `seq` belongs. */
+static uint32_t stream_of(uint64_t seq)
+{
+	return pv_stream_id(PV_STREAM_TASK, (uint32_t)(seq % 3));
+}
+
+/* Brings the index up to the last event, whoever appended it. */
+static void index_all(struct pv_journal *journal)
+{
+	while (pv_journal_index_next(journal) <= pv_journal_last_seq(journal)) {
+		const uint32_t stream = stream_of(pv_journal_index_next(journal));
+
+		pv_journal_index_add(journal, &(struct pv_journal_index){ .streams = &stream, .n_streams = 1 });
+	}
+}
+
+/* Whatever the index tells is right. */
+static void check_index(const char *dir)
+{
+	struct pv_journal *journal;
+	uint64_t *seqs, reach;
+	size_t n;
+
+	OK(pv_journal_open_read(dir, &journal, &msg));
+	reach = pv_journal_indexed_seq(journal);
+	for (uint64_t i = 1; i <= 3; i++) {
+		OK(pv_journal_stream(journal, stream_of(i), &seqs, &n, &msg));
+		assert_int_equal(n, (reach + 3 - i) / 3);
+		for (size_t k = 0; k < n; k++)
+			assert_int_equal(seqs[k], i + 3 * k);
+		free(seqs);
+	}
+	print_message("index up to %llu\n", (unsigned long long)reach);
+	assert_true(reach > 0);
+	pv_journal_close(journal);
+}
 
 /* Appends, commits, tells, forever. Commits of 1 to 40 events, a sync or a blob now and then. */
 static void write_until_killed(const char *dir, int acks, unsigned seed)
@@ -32,8 +71,12 @@ static void write_until_killed(const char *dir, int acks, unsigned seed)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	srandom(seed);
 	OK(pv_journal_open_append(dir, random() % 4 == 0 ? PV_DURABILITY_NONE : PV_DURABILITY_BATCH, &journal, &msg));
+	OK(pv_journal_checkpoints_start(journal, "provium/kill", NULL, &msg));
 	for (;;) {
 		append_up_to(journal, pv_journal_last_seq(journal) + 1 + (uint64_t)random() % 40);
+		index_all(journal);
+		if (random() % 64 == 0)
+			OK(pv_journal_checkpoint(journal, &msg));
 		if (random() % 8 == 0)
 			OK(pv_journal_blob_put(journal, &seed, sizeof(seed), sha256, &msg));
 		OK(pv_journal_commit(journal, &msg));
@@ -145,6 +188,7 @@ static void test_kill__loses_nothing_that_was_committed(void **state)
 			there = told;
 	}
 	there = check_dir(place->run, told);
+	check_index(place->run);
 	print_message("%d kills, %llu events\n", KILLS, (unsigned long long)there);
 	assert_true(there > KILLS);
 	assert_int_equal(write(end[1], "", 1), 1);

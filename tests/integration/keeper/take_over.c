@@ -107,10 +107,20 @@ static void ask(uint64_t call, const char *script)
 	pv_guest_run(pv_machine_agent(machine), &run, on_run, NULL);
 }
 
+/* `dir`/`name`, or `bindir`/`name`; one of each kind is wanted. */
+static const char *path_in(const char *top, const char *name)
+{
+	static char paths[2][256];
+	char *path = paths[top == bindir];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", top, name);
+	return path;
+}
+
 static struct pv_keeper_config keeper_config(void)
 {
 	return (struct pv_keeper_config){
-		.program = pv_xasprintf("%s/provium-keeper", bindir),
+		.program = path_in(bindir, "provium-keeper"),
 		.run_dir = dir,
 		.socket_dir = dir,
 		.orphan_ms = ORPHAN_MS,
@@ -123,7 +133,7 @@ static void own(void)
 	struct pv_machine_config config = {
 		.name = "a",
 		.dir = dir,
-		.socket_dir = pv_xasprintf("%s/v1", dir),
+		.socket_dir = path_in(dir, "v1"),
 		.qemu = "qemu-system-x86_64",
 		.machine = "pc",
 		.memory_bytes = 256u << 20,
@@ -175,7 +185,7 @@ static void take(char **argv)
 	struct pv_machine_attach config = {
 		.name = "a",
 		.dir = dir,
-		.socket_dir = pv_xasprintf("%s/v1", dir),
+		.socket_dir = path_in(dir, "v1"),
 		.pid = atoi(argv[0]),
 		.start_ticks = strtoull(argv[1], NULL, 10),
 		.uuid = argv[2],

@@ -118,7 +118,7 @@ static void test_load__every_key(void **state)
 
 	(void)state;
 	put("sub/my.toml", "[provium]\nroots = [\"tests\", \"./more//\", \"/abs\"]\ncache_dir = \"cache\"\n"
-	                   "cache_max_size = \"3M\"\ncache_identity = \"content\"\nrun_dir = \"/runs\"\n"
+	                   "cache_max_size = \"3M\"\ncache_identity = \"content\"\nrun_dir = \"/runs\"\nsigning_key = \"keys/run.pem\"\n"
 	                   "[profiles.z]\nkernel = \"/k\"\ninitrd = \"i\"\ncmdline = \"c\"\nguest_os = \"linux\"\n"
 	                   "inject_agent = false\nagent_overlay_path = \"o\"\nmodules = \"m\"\nmemory = 134217728\n"
 	                   "cpus = 4\nmachine = \"q35\"\naccel = \"tcg\"\nqemu = \"bin/qemu\"\nnet = \"none\"\n"
@@ -133,6 +133,7 @@ static void test_load__every_key(void **state)
 	assert_int_equal(config.cache_max_bytes, 3 << 20);
 	assert_true(config.cache_by_content);
 	assert_string_equal(config.run_dir, "/runs");
+	assert_string_equal(config.signing_key, at_home("sub/keys/run.pem"));
 	assert_int_equal(config.n_profiles, 2);
 	assert_string_equal(config.profiles[0].name, "a b");
 	assert_int_equal(config.profiles[0].memory_bytes, 64 << 20);

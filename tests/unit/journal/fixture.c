@@ -134,6 +134,8 @@ uint64_t check_dir(const char *dir, uint64_t least)
 	struct pv_journal *journal;
 	uint64_t count;
 
+	if (!pv_journal_is_live(dir))
+		OK(pv_journal_check_pages(dir, &msg));
 	OK(pv_journal_open_read(dir, &journal, &msg));
 	OK(pv_journal_verify(journal, &verdict, &msg));
 	count = check_events(journal);

@@ -48,7 +48,8 @@ void make_journal(const char *dir, uint64_t count);
 /* Reads from event 1: they are make_event's, without gaps. Returns how many. */
 uint64_t check_events(struct pv_journal *journal);
 
-/* Verifies chain and contents of a journal on disk that nobody has open in this process; fails unless it holds at least `least`. Returns how many events it holds. */
+/* Verifies pages, chain and contents of a journal on disk that nobody has open; fails unless it holds at least `least`. Returns how many
+ * events it holds. */
 uint64_t check_dir(const char *dir, uint64_t least);
 
 #endif

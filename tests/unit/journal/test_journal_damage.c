@@ -318,7 +318,9 @@ static void test_file__cut_off_anywhere(void **state)
 		assert_int_equal(truncate(file_of(place), size), 0);
 		if (pv_journal_verify_dir(place->run, &verdict, &msg) == PV_OK) {
 			assert_int_equal(lost, 0);
-			assert_int_equal(check_dir(place->run, 300), 300);
+			OK(pv_journal_open_read(place->run, &journal, &msg));
+			assert_int_equal(check_events(journal), 300);
+			pv_journal_close(journal);
 			continue;
 		}
 		lost++;

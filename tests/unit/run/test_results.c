@@ -203,11 +203,11 @@ static void test_report_json__one_line_a_file(void **state)
 	play(&f.ev);
 	expect(
 	    &f,
-	    "{\"path\":\"tests/b.test.lua\",\"timeout\":\"in_time\",\"status\":\"completed\",\"passed\":true,\"chunk_error\":null,\"tests\":["
+	    "{\"path\":\"tests/b.test.lua\",\"status\":\"completed\",\"timeout\":\"in_time\",\"passed\":true,\"chunk_error\":null,\"tests\":["
 	    "{\"name\":\"pings\",\"status\":\"passed\",\"message\":null,\"log\":[\"sent 3\"]},"
 	    "{\"name\":\"floods\",\"status\":\"skipped\","
 	    "\"message\":\"filtered: slow tests skipped (pass --include-slow)\",\"log\":[]}]}\n"
-	    "{\"path\":\"tests/a.test.lua\",\"timeout\":\"in_time\",\"status\":\"completed\",\"passed\":false,\"chunk_error\":null,\"tests\":["
+	    "{\"path\":\"tests/a.test.lua\",\"status\":\"completed\",\"timeout\":\"in_time\",\"passed\":false,\"chunk_error\":null,\"tests\":["
 	    "{\"name\":\"boots\",\"status\":\"failed\","
 	    "\"message\":\"tests/a.test.lua:4: 1 ~= 2\\nstack traceback:\\n\\t[C]: in ?\\n\",\"log\":[]},"
 	    "{\"name\":\"shuts down\",\"status\":\"passed\",\"message\":null,\"log\":[]}]}\n");
@@ -224,7 +224,7 @@ static void test_report_json__bytes_that_are_no_text(void **state)
 	ev_completed(&f.ev, 1, PV__VERDICT__VERDICT_TIMED_OUT, 1,
 	             "a\xff"
 	             "b\xc3\xa4");
-	expect(&f, "{\"path\":\"x.test.lua\",\"timeout\":\"timed_out\",\"status\":\"timed_out\",\"passed\":false,"
+	expect(&f, "{\"path\":\"x.test.lua\",\"status\":\"timed_out\",\"timeout\":\"timed_out\",\"passed\":false,"
 	           "\"chunk_error\":\"a\xef\xbf\xbd"
 	           "b\xc3\xa4\",\"tests\":[]}\n");
 }

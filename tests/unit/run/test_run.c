@@ -275,7 +275,7 @@ static void test_run__json_owns_stdout(void **state)
 	run.json = true;
 	run.select.filter = "b";
 	expect(run, PV_EXIT_OK,
-	       "{\"path\":\"b.test.lua\",\"timeout\":\"in_time\",\"status\":\"completed\",\"passed\":true,\"chunk_error\":null,"
+	       "{\"path\":\"b.test.lua\",\"status\":\"completed\",\"timeout\":\"in_time\",\"passed\":true,\"chunk_error\":null,"
 	       "\"tests\":[{\"name\":\"two\",\"status\":\"passed\",\"message\":null,\"log\":[]}]}\n",
 	       &err);
 	expect_part(err, "PASS b.test.lua");

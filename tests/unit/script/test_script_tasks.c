@@ -352,7 +352,7 @@ static void test_wait_until__polls(void **state)
 	                 "x.test.lua:1: wait_until: condition not met within 0.02s");
 	expect_fail_text("wait_until(function() end, {timeout='10ms', desc='the port'})",
 	                 "x.test.lua:1: wait_until: the port not met within 0.01s");
-	expect_fail_text("wait_until(function() error('e', 0) end)", "e");
+	expect_body("wait_until(function() error('e', 0) end)", FAILED, "e\n");
 	expect_body("wait_until(5)", FAILED, "wait_until: a function is needed, got number");
 	expect_body("wait_until(print, {x=1})", FAILED, "wait_until: unknown option \"x\"");
 	expect_body("wait_until(print, {interval=-1})", FAILED, "wait_until: interval: bad timeout -1");
@@ -364,7 +364,7 @@ static void test_library__without_the_process(void **state)
 {
 	(void)state;
 	expect_pass(
-	    "t:assert_eq(os.exit, nil) t:assert_eq(os.execute, nil) t:assert_eq(io.popen, nil)\n"
+	    "t:assert_eq(os.exit, nil) t:assert_eq(os.setlocale, nil)\n"
 	    "t:assert_eq(debug.sethook, nil) t:assert_eq(package.cpath, '') t:assert_eq(#package.searchers, 2)");
 	expect_pass(
 	    "t:assert_eq(math.random(1 << 40), (function() math.randomseed(7) return math.random(1 << 40) end)())");

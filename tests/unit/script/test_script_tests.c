@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,54 @@ static void test_t__failure_carries_the_callers_line(void **state)
 {
 	(void)state;
 	expect_fail_text("\nlocal function check() t:assert(false, 'm') end\ncheck()", "x.test.lua:2: m");
+}
+
+/* Errors that are no assertions say how the code got there; one frame is in the message already. */
+static void test_t__errors_come_with_a_traceback(void **state)
+{
+	(void)state;
+	expect_fail_text(
+	    "\nlocal function inner(x) return x.y.z end\nlocal function outer() inner({}) return 1 end\nouter()",
+	    "x.test.lua:2: attempt to index a nil value (field 'y')\ntraceback:\n"
+	    "  x.test.lua:2: in upvalue 'inner'\n  x.test.lua:3: in local 'outer'\n"
+	    "  x.test.lua:4: in the function of line 1");
+	expect_fail_text("error('plain')", "x.test.lua:1: plain");
+	expect_fail_text("local function check() t:fail('x') return 1 end\ncheck()", "x.test.lua:1: x");
+	expect_fail_text(
+	    "local function f(n) if n == 0 then error('deep', 0) end return 1 + f(n - 1) end f(20)",
+	    "deep\ntraceback:\n  x.test.lua:1: in upvalue 'f'\n  x.test.lua:1: in upvalue 'f'\n"
+	    "  x.test.lua:1: in upvalue 'f'\n  x.test.lua:1: in upvalue 'f'\n  x.test.lua:1: in upvalue 'f'\n"
+	    "  x.test.lua:1: in upvalue 'f'\n  x.test.lua:1: in upvalue 'f'\n  x.test.lua:1: in upvalue 'f'\n"
+	    "  x.test.lua:1: in upvalue 'f'\n  x.test.lua:1: in upvalue 'f'\n  ...");
+	expect_chunk("local function f() error('c', 0) end f()", FAILED, "c\ntraceback:\n  x.test.lua:1: in ");
+}
+
+struct seen_site {
+	struct pv_engine_listener listener;
+	char text[64];
+};
+
+static void on_task(void *arg, uint64_t seq, const Pv__Event *event)
+{
+	struct seen_site *seen = arg;
+
+	(void)seq;
+	if (event->body_case == PV__EVENT__BODY_TASK_STARTED && event->site != NULL)
+		snprintf(seen->text, sizeof(seen->text), "%s:%u", event->site->source, event->site->line);
+}
+
+static void test_test__task_names_the_declaration(void **state)
+{
+	struct seen_site seen = { .listener = { .event = on_task, .arg = &seen } };
+	struct fixture *f = fixture_create("\n\ntest('it',\nfunction() end)");
+
+	(void)state;
+	fixture_run_chunk(f);
+	pv_engine_listen(f->engine, &seen.listener);
+	fixture_run_test(f, 0);
+	assert_string_equal(seen.text, "x.test.lua:3");
+	pv_engine_unlisten(f->engine, &seen.listener);
+	fixture_destroy(f);
 }
 
 static void test_t__long_values_are_cut(void **state)
@@ -397,6 +446,8 @@ int main(void)
 		cmocka_unit_test(test_t__assertion_texts),
 		cmocka_unit_test(test_t__assertions_that_hold),
 		cmocka_unit_test(test_t__failure_carries_the_callers_line),
+		cmocka_unit_test(test_t__errors_come_with_a_traceback),
+		cmocka_unit_test(test_test__task_names_the_declaration),
 		cmocka_unit_test(test_t__long_values_are_cut),
 		cmocka_unit_test(test_t__failure_is_sticky),
 		cmocka_unit_test(test_t__skip),

@@ -1,0 +1,14 @@
+/* Values as text, with ids instead of addresses: "table: 0x00000001". Ids are given in the order in which objects are first shown, and never again. */
+#ifndef PV_SCRIPT_SHOWN_H
+#define PV_SCRIPT_SHOWN_H
+
+#include <lua.h>
+#include <stddef.h>
+
+/* As luaL_tolstring(). */
+const char *pv_tolstring(lua_State *L, int idx, size_t *len);
+
+/* Pushes the id of the object at `idx`: "0x00000001". */
+void pv_push_id(lua_State *L, int idx);
+
+#endif

@@ -1,0 +1,28 @@
+-- What the io library says; io.txt is what Lua's own says. `dir` is an empty directory.
+local function log(...) local s = table.pack(...) for i = 1, s.n do s[i] = tostring(s[i]) end print((table.concat(s, ' '):gsub(dir:gsub('%p', '%%%0'), 'DIR'):gsub('%(0x%x+%)', '(ID)'):gsub(': 0x%x+', ': ID'):gsub('%z', '?'))) end
+local p = dir .. '/f'
+log(io.open(dir .. '/none')) log(select(2, pcall(function() io.open(p, 'rz') end)))
+local f = assert(io.open(p, 'w')) log(io.type(f), io.type(5), f:write('a line\n', 12, ' ', 1.5, ' ', 1.0, '\n0x1F -3e2 zz\nlast') == f)
+log(f:seek(), f:seek('set', 2), f:seek('end')) log(f:flush(), f:setvbuf('full', 100)) log(f:close()) log(io.type(f), tostring(f))
+log(select(2, pcall(function() f:read() end))) log(select(2, pcall(function() f:write() end))) log(select(2, pcall(function() f:close() end)))
+f = io.open(p) log(f:read()) log(f:read('n', 'n', 'n', 'n', 'n')) log(f:read('l', 'L', 'a', 'a', 'l')) log(f:read('a')) log(f:read(0)) f:seek('set')
+log(f:read(0, 3, '*l', 'L')) log(select(2, pcall(function() f:read('x') end))) log(select(2, pcall(function() f:seek('x') end))) log(f:seek('set', -5)) f:close()
+for l in io.lines(p) do log(l) end for a, b in io.lines(p, 1, 'l') do log(a, b) end
+local it = io.lines(p, 'a') log(it()) log(select('#', it()))
+log(select(2, pcall(function() for l in io.lines(dir .. '/none') do end end)))
+log(select(2, pcall(function() io.input(dir .. '/none') end)))
+io.input(p) log(io.read('L')) log(io.read(2)) for l in io.lines() do log('[' .. l .. ']') end log(io.read()) log(io.close(io.input())) log(select(2, pcall(io.read)))
+f = io.open(dir .. '/a', 'a+') f:write('x') f:close() f = io.open(dir .. '/a', 'a+b') f:write('y') f:seek('set') log(f:read('a')) f:close()
+f = io.open(dir .. '/a', 'r+') f:write('z') f:seek('set', 0) log(f:read('a')) f:close()
+f = io.open(dir .. '/a', 'r') log(f:write('q')) f:close() f = io.open(dir .. '/a', 'w') log(f:read()) f:close()
+f = io.open('/') log(f:read()) log(select(2, pcall(function() for l in f:lines() do end end))) f:close()
+local t = io.tmpfile() t:write('tmp') t:seek('set') log(t:read('a')) t:close()
+do local c <close> = io.open(p) f = c end log(io.type(f))
+log(select(2, pcall(function() io.stdout.read(5) end))) log(io.stdout:close())
+f = io.open(p) it = f:lines(4) log(it(), it()) f:close() log(select(2, pcall(it)))
+io.output(dir .. '/o') log(io.write('hello ', 5) == io.output()) log(io.close()) log(select(2, pcall(io.write, 'x'))) log(select(2, pcall(io.close)))
+io.output(io.stdout) io.input(io.stdin)
+for l in io.lines(dir .. '/o') do log(l) end log(pcall(io.lines, p, 'x'))
+log(select(2, pcall(function() for l in io.lines(p, 'x') do end end)))
+f = io.open(dir .. '/n', 'w') f:write('  +7 .5 1e 0x 0x.8p1 99999999999999999999 12345678901234567890123e1 nan') f:close() f = io.open(dir..'/n')
+log(f:read('n', 'n')) log(f:read('n')) log(f:read('n')) log(f:read('n', 'n', 'n')) log(f:read('n')) log(f:read('a'))
