@@ -89,12 +89,12 @@ static struct pv_diff_parting *add_parting(struct pv_diff *diff, const struct pv
 	return parting;
 }
 
-static void compare(struct pv_diff *diff, const struct pv_diff_stream *a, const struct pv_diff_stream *b)
+static void compare(struct pv_diff *diff, const struct pv_diff_stream *a, struct pv_diff_stream *b)
 {
 	size_t at = 0;
 
-	while (at < a->n && at < b->n && strcmp(a->events[at].fields, b->events[at].fields) == 0)
-		at++;
+	for (; at < a->n && at < b->n && strcmp(a->events[at].fields, b->events[at].fields) == 0; at++)
+		b->events[at].twin = &a->events[at];
 	if (at == a->n && at == b->n)
 		return;
 	struct pv_diff_parting *parting = add_parting(diff, a);
@@ -108,7 +108,7 @@ static void compare(struct pv_diff *diff, const struct pv_diff_stream *a, const 
 
 /* ---- two runs ---- */
 
-static const struct pv_diff_stream *find(const struct pv_diff_run *run, const char *key)
+static struct pv_diff_stream *find(const struct pv_diff_run *run, const char *key)
 {
 	struct pv_diff_stream *stream;
 
@@ -132,7 +132,7 @@ static bool is_part_of_missing(const struct pv_diff_run *other, const struct pv_
 static void compare_streams(struct pv_diff *diff, const struct pv_diff_run *a, const struct pv_diff_run *b)
 {
 	for (const struct pv_diff_stream *stream = a->streams; stream; stream = stream->hh.next) {
-		const struct pv_diff_stream *other = find(b, stream->key);
+		struct pv_diff_stream *other = find(b, stream->key);
 
 		if (other) {
 			diff->objects++;
@@ -179,21 +179,50 @@ static void compare_facts(struct pv_diff *diff, const struct pv_diff_run *a, con
 	}
 }
 
-static const struct pv_diff_side *told(const struct pv_diff_parting *parting)
+/* The twins of B's events by their numbers in B; NULL where there is none. */
+static const struct pv_diff_event **find_twins(const struct pv_diff_run *b, uint64_t *n)
 {
-	return parting->a.there ? &parting->a : &parting->b;
+	const struct pv_diff_event **twins;
+
+	*n = 0;
+	for (const struct pv_diff_stream *stream = b->streams; stream; stream = stream->hh.next) {
+		if (stream->events[stream->n - 1].seq > *n)
+			*n = stream->events[stream->n - 1].seq;
+	}
+	twins = pv_xcalloc(*n + 1, sizeof(*twins));
+	for (const struct pv_diff_stream *stream = b->streams; stream; stream = stream->hh.next) {
+		for (size_t i = 0; i < stream->n; i++)
+			twins[stream->events[i].seq] = stream->events[i].twin;
+	}
+	return twins;
+}
+
+static void set_order(struct pv_diff *diff, const struct pv_diff_run *b)
+{
+	uint64_t n;
+	const struct pv_diff_event **twins = find_twins(b, &n);
+
+	for (size_t i = 0; i < diff->n_partings; i++) {
+		struct pv_diff_parting *parting = &diff->partings[i];
+		uint64_t seq = parting->a.there ? 0 : parting->b.seq;
+
+		while (seq > 0 && !twins[seq])
+			seq--;
+		parting->order_ns = parting->a.there ? parting->a.mono_ns : seq > 0 ? twins[seq]->mono_ns : 0;
+		parting->order_seq = parting->a.there ? parting->a.seq : seq > 0 ? twins[seq]->seq : 0;
+	}
+	free(twins);
 }
 
 static int earliest_first(const void *x, const void *y)
 {
 	const struct pv_diff_parting *p = x, *q = y;
-	const struct pv_diff_side *a = told(p), *b = told(q);
 
-	if (a->mono_ns != b->mono_ns)
-		return a->mono_ns < b->mono_ns ? -1 : 1;
-	if (p->a.there != q->a.there)
-		return p->a.there ? -1 : 1;
-	return a->seq < b->seq ? -1 : a->seq > b->seq;
+	if (p->order_ns != q->order_ns)
+		return p->order_ns < q->order_ns ? -1 : 1;
+	if (p->order_seq != q->order_seq)
+		return p->order_seq < q->order_seq ? -1 : 1;
+	return p->b.seq < q->b.seq ? -1 : p->b.seq > q->b.seq;
 }
 
 enum pv_err pv_diff_make(struct pv_journal *journal_a, struct pv_journal *journal_b, struct pv_diff *out,
@@ -209,6 +238,7 @@ enum pv_err pv_diff_make(struct pv_journal *journal_a, struct pv_journal *journa
 	if (!err) {
 		compare_streams(out, &a, &b);
 		compare_facts(out, &a, &b);
+		set_order(out, &b);
 		out->events_a = a.n_events;
 		out->events_b = b.n_events;
 		if (out->n_partings > 0)

@@ -32,6 +32,8 @@ struct pv_diff_parting {
 	char *field;  /* "call_ended.run.exit_code"; "kind"; NULL if one run has no further event */
 	struct pv_diff_side a, b;
 	bool only; /* the object exists in one run only */
+	uint64_t order_ns,
+	    order_seq; /* where it stands in run A; of what A has not: behind the last event before it that both have */
 };
 
 /* Not an event, but what the runs started from: the seed, a kernel, the source of a file. */
@@ -41,8 +43,7 @@ struct pv_diff_circumstance {
 };
 
 struct pv_diff {
-	struct pv_diff_parting
-	    *partings; /* the earliest first, by the time of run A; of an object of B alone, by that of B */
+	struct pv_diff_parting *partings; /* the earliest first, as run A went */
 	size_t n_partings;
 	struct pv_diff_circumstance *circumstances;
 	size_t n_circumstances;

@@ -47,12 +47,14 @@ static const struct rule rules[] = {
 	{ &pv__boot_result__descriptor, "qemu_start_ticks", OMIT, 0 },
 	{ &pv__boot_result__descriptor, "uuid", OMIT, 0 },
 	{ &pv__boot_result__descriptor, "boot_id", OMIT, 0 },
+	{ &pv__boot_result__descriptor, "console_start", OMIT, 0 },
 	{ &pv__boot_result__descriptor, "from_template", OMIT, 0 },   /* a matter of caches */
 	{ &pv__read_stream_call__descriptor, "timeout_ms", OMIT, 0 }, /* what is left of a limit */
 	{ &pv__read_console_call__descriptor, "timeout_ms", OMIT, 0 },
 	/* circumstances */
 	{ &pv__file_discovered__descriptor, "sha256", OMIT, 0 },
 	{ &pv__file_discovered__descriptor, "shown_path", OMIT, 0 },
+	{ &pv__file_discovered__descriptor, "real_path", OMIT, 0 },
 	{ &pv__file_dispatched__descriptor, "source", OMIT, 0 },
 	/* ids */
 	{ &pv__task_started__descriptor, "parent", NAMED, PV_DIFF_TASK },

@@ -13,7 +13,8 @@ struct pv_diff_event {
 	char *site;
 	char *kind;
 	char *what;
-	char *fields; /* lines of "path=value", the kind first */
+	const struct pv_diff_event *twin; /* the same in the other run; NULL: none */
+	char *fields;                     /* lines of "path=value", the kind first */
 };
 
 struct pv_diff_stream {

@@ -31,7 +31,8 @@ static void add_fact(struct pv_diff_run *run, char *name, char *value)
 static bool add_run_fact(void *arg, const struct pv_field *field)
 {
 	/* What no two runs share, or what only says where it was started. */
-	static const char *const others[] = { "run_id", "argv", "cwd", "mono_origin_ns", "host_boot_id", NULL };
+	static const char *const others[] = { "run_id",       "argv",  "cwd",        "mono_origin_ns",
+		                              "host_boot_id", "roots", "socket_dir", NULL };
 	struct pv_buf value = { .data = NULL };
 
 	for (size_t i = 0; others[i]; i++) {

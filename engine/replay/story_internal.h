@@ -33,6 +33,7 @@ struct pv_story_reading {
 /* A text of Lua that the run took in. */
 struct pv_story_file {
 	char *path;   /* as sites show it */
+	char *real;   /* absolute; NULL: unknown */
 	uint64_t seq; /* of the event that holds the text; 0: none does */
 	uint8_t sha256[PV_SHA256_BYTES];
 	bool has_hash;

@@ -56,6 +56,8 @@ void pv_story_learn_source(struct pv_story *story, const struct pv_timeline_line
 		break;
 	case PV__EVENT__BODY_FILE_DISCOVERED:
 		file = file_of(story, line->shown_path);
+		if (event->file_discovered->real_path && !file->real)
+			file->real = pv_xstrdup(event->file_discovered->real_path);
 		file->has_hash = event->file_discovered->sha256.len == PV_SHA256_BYTES;
 		if (file->has_hash)
 			memcpy(file->sha256, event->file_discovered->sha256.data, PV_SHA256_BYTES);
@@ -142,7 +144,8 @@ static bool read_all(int fd, struct pv_buf *out)
 static void take_from_disk(struct pv_story *story, struct pv_story_file *file)
 {
 	bool relative = file->path[0] != '/' && story->cwd;
-	char *path = relative ? pv_xasprintf("%s/%s", story->cwd, file->path) : pv_xstrdup(file->path);
+	char *path = relative && !file->real ? pv_xasprintf("%s/%s", story->cwd, file->path)
+	                                     : pv_xstrdup(file->real ? file->real : file->path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct pv_buf content = { .data = NULL };
 	uint8_t hash[PV_SHA256_BYTES];
@@ -189,6 +192,7 @@ void pv_story_free_sources(struct pv_story *story)
 		HASH_DEL(story->files, file);
 		free(file->source.text);
 		free(file->path);
+		free(file->real);
 		free(file);
 	}
 }

@@ -253,6 +253,8 @@ static bool is_failure(const Pv__Event *event)
 		return event->vm_changed->change == PV__VM_CHANGE__VM_CHANGE_LOST ||
 		       event->vm_changed->change == PV__VM_CHANGE__VM_CHANGE_PANICKED;
 	case PV__EVENT__BODY_ADMISSION_REFUSED:
+	case PV__EVENT__BODY_FILE_INTERRUPTED:
+	case PV__EVENT__BODY_FILE_RESTARTED:
 		return true;
 	default:
 		return false;
@@ -300,7 +302,7 @@ static void take_over(struct pv_timeline_line *line, const struct pv_timeline_ca
 static bool on_event(void *arg, uint64_t seq, const Pv__Event *event, const struct pv_state *before)
 {
 	struct walk *walk = arg;
-	struct pv_timeline_call *ended = NULL;
+	struct pv_timeline_call *ended = NULL, *call = NULL;
 	struct pv_timeline_line line = {
 		.seq = seq,
 		.mono_ns = event->mono_ns,
@@ -324,8 +326,10 @@ static bool on_event(void *arg, uint64_t seq, const Pv__Event *event, const stru
 		line.op = pv_timeline_op(event->call_started);
 	else if (event->body_case == PV__EVENT__BODY_CALL_ENDED)
 		ended = find_call(walk, event->call_ended->id);
-	if (ended)
-		take_over(&line, ended, &walk->object);
+	else if (event->body_case == PV__EVENT__BODY_CALL_RECONCILED)
+		call = find_call(walk, event->call_reconciled->id);
+	if (ended || call)
+		take_over(&line, ended ? ended : call, &walk->object);
 	pv_timeline_what(event, before, line.op, &walk->what);
 	line.object = pv_buf_str(&walk->object);
 	line.what = pv_buf_str(&walk->what);

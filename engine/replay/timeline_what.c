@@ -76,6 +76,9 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 	case PV__EVENT__BODY_VM_CHANGED:
 		vm_object(before, event->vm_changed->vm, out);
 		break;
+	case PV__EVENT__BODY_ADMISSION_REFUSED:
+		vm_object(before, event->admission_refused->vm, out);
+		break;
 	case PV__EVENT__BODY_TASK_STARTED:
 		pv_buf_addf(out, "task %u", event->task_started->id);
 		break;

@@ -78,7 +78,7 @@ static enum pv_err enter(struct pv_errmsg *msg)
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* ISIG stays: the usual keys interrupt and stop it */
 	raw.c_cc[VMIN] = 0;
 	raw.c_cc[VTIME] = 0;
-	if (tcsetattr(terminal_in, TCSAFLUSH, &raw) != 0)
+	if (tcsetattr(terminal_in, TCSADRAIN, &raw) != 0) /* keys that were pressed meanwhile stay */
 		return pv_err_sys(msg, PV_ERR_IO, errno, "setting up the terminal");
 	return put(ENTER, strlen(ENTER), msg);
 }

@@ -55,8 +55,14 @@ void pv_waits_apply(struct pv_waits *waits, const Pv__Event *event)
 	case PV__EVENT__BODY_FILE_COMPLETED:
 		end(waits, event->file_completed->id, true);
 		break;
-	case PV__EVENT__BODY_CLAIM_ACQUIRED:
+	case PV__EVENT__BODY_FILE_RESTARTED:
+		end(waits, event->file_restarted->id, true);
+		break;
 	case PV__EVENT__BODY_ADMISSION_REFUSED:
+		if (!event->admission_refused->at_once)
+			end(waits, event->file, false);
+		break;
+	case PV__EVENT__BODY_CLAIM_ACQUIRED:
 		end(waits, event->file, false);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:

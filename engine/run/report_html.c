@@ -327,12 +327,12 @@ static void put_file_row(FILE *out, const struct pv_file_result *file)
 	put_text(out, file->shown_path);
 	fprintf(
 	    out,
-	    "</th><td class=\"status %s\">%s</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td class=\"n\">%u</td>"
+	    "</th><td class=\"status %s\">%s%s</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td class=\"n\">%u</td>"
 	    "<td class=\"n\">%u</td><td class=\"n\">%s</td></tr>\n",
 	    clean   ? "passed"
 	    : flaky ? "flaky"
 	            : "failed",
-	    status, file->passed, file->failed, file->skipped, file->flaky,
+	    status, file->restarted ? ", restarted" : "", file->passed, file->failed, file->skipped, file->flaky,
 	    pv_format_duration(file->duration_ns, duration));
 }
 

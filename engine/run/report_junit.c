@@ -185,6 +185,8 @@ static void put_suite(FILE *out, const struct pv_results *results, const struct 
 	fprintf(out, " time=\"%.3f\"", (double)file->duration_ns / 1e9);
 	put_time(out, results, file->started_ns);
 	fputs(">\n", out);
+	if (file->restarted)
+		fputs("    <properties><property name=\"restarted\" value=\"true\"/></properties>\n", out);
 	for (size_t i = 0; i < file->n_tests; i++) {
 		const struct pv_test_result *test = &file->tests[i];
 		if (test->verdict == PV__VERDICT__VERDICT_UNSPECIFIED)

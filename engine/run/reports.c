@@ -160,19 +160,29 @@ void pv_reports_begin(struct pv_reports *reports)
 		pv_report_tap_begin(&reports->points);
 }
 
+static void put_held_points(struct pv_reports *reports, const struct pv_file_result *file)
+{
+	for (size_t i = 0; i < file->n_tests; i++) {
+		if (file->tests[i].verdict != PV__VERDICT__VERDICT_UNSPECIFIED)
+			pv_report_tap_test(&reports->points, file, &file->tests[i]);
+	}
+}
+
 const struct pv_file_result *pv_reports_event(struct pv_reports *reports, struct pv_results *results,
                                               const Pv__Event *event)
 {
 	const struct pv_file_result *completed = pv_results_apply(results, event), *file;
 	const struct pv_test_result *test;
 
-	if (reports->tap && pv_results_ended_test(results, event, &file, &test))
+	if (reports->tap && !reports->hold_points && pv_results_ended_test(results, event, &file, &test))
 		pv_report_tap_test(&reports->points, file, test);
 	if (!completed)
 		return NULL;
 	pv_report_text_file(&reports->text, completed);
 	if (reports->json)
 		pv_report_json_file(stdout, completed);
+	if (reports->tap && reports->hold_points)
+		put_held_points(reports, completed);
 	if (reports->tap)
 		pv_report_tap_file(&reports->points, completed);
 	return completed;
@@ -188,6 +198,10 @@ enum pv_err pv_reports_end(struct pv_reports *reports, const struct pv_results *
 	enum pv_err first = PV_OK;
 
 	pv_report_text_summary(&reports->text, results);
+	for (size_t i = 0; reports->tap && reports->hold_points && i < results->n_files; i++) {
+		if (results->files[i].verdict == PV__VERDICT__VERDICT_UNSPECIFIED)
+			put_held_points(reports, &results->files[i]);
+	}
 	if (reports->tap)
 		pv_report_tap_end(&reports->points, results);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
@@ -198,28 +212,56 @@ enum pv_err pv_reports_end(struct pv_reports *reports, const struct pv_results *
 	return first;
 }
 
-enum pv_err pv_reports_read(struct pv_reports *reports, struct pv_results *results, struct pv_journal *journal,
-                            struct pv_errmsg *msg)
+typedef void event_cb(void *arg, const Pv__Event *event);
+
+static enum pv_err read_events(struct pv_journal *journal, event_cb *cb, void *arg, struct pv_errmsg *msg)
 {
 	struct pv_journal_cursor *cursor;
-	struct pv_record record = { .seq = 1 };
+	struct pv_record record;
 	enum pv_err err = pv_journal_cursor_open(journal, 1, &cursor, msg);
 
 	if (err)
 		return err;
-	while (!err) {
-		err = pv_journal_cursor_next(cursor, &record, msg);
-		if (err || record.seq == 0)
-			break;
+	while (!(err = pv_journal_cursor_next(cursor, &record, msg)) && record.seq > 0) {
 		Pv__Event *event = pv_record_decode(&record);
 		if (!event) {
 			err = pv_err_set(msg, PV_ERR_CORRUPT, "event %llu cannot be decoded",
 			                 (unsigned long long)record.seq);
 			break;
 		}
-		(void)pv_reports_event(reports, results, event);
+		cb(arg, event);
 		pv__event__free_unpacked(event, NULL);
 	}
 	pv_journal_cursor_close(cursor);
 	return err;
+}
+
+static void look_for_resumption(void *arg, const Pv__Event *event)
+{
+	struct pv_reports *reports = arg;
+
+	reports->hold_points |= event->body_case == PV__EVENT__BODY_RUN_RESUMED;
+}
+
+struct reading {
+	struct pv_reports *reports;
+	struct pv_results *results;
+};
+
+static void report_event(void *arg, const Pv__Event *event)
+{
+	struct reading *reading = arg;
+
+	(void)pv_reports_event(reading->reports, reading->results, event);
+}
+
+enum pv_err pv_reports_read(struct pv_reports *reports, struct pv_results *results, struct pv_journal *journal,
+                            struct pv_errmsg *msg)
+{
+	struct reading reading = { reports, results };
+	enum pv_err err = PV_OK;
+
+	if (reports->tap)
+		err = read_events(journal, look_for_resumption, reports, msg);
+	return err ? err : read_events(journal, report_event, &reading, msg);
 }

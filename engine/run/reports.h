@@ -13,6 +13,8 @@ struct pv_reports {
 	struct pv_report_text text; /* on stderr if something else owns stdout */
 	bool json;                  /* on stdout */
 	bool tap;                   /* on stdout; not with json */
+	bool
+	    hold_points; /* print those of a file when it is completed: it may begin anew, which voids what it had reported */
 	struct pv_report_tap points;
 	struct pv_report_paths paths;
 };
@@ -30,7 +32,8 @@ const struct pv_file_result *pv_reports_event(struct pv_reports *reports, struct
 enum pv_err pv_reports_end(struct pv_reports *reports, const struct pv_results *results, struct pv_journal *journal,
                            struct pv_errmsg *msg) PV_MUST_CHECK;
 
-/* All committed events of `journal`, one after the other, to pv_reports_event(). Errors of the journal. */
+/* All committed events of `journal`, one after the other, to pv_reports_event(); points are held if the run was resumed. Errors of the
+ * journal. */
 enum pv_err pv_reports_read(struct pv_reports *reports, struct pv_results *results, struct pv_journal *journal,
                             struct pv_errmsg *msg) PV_MUST_CHECK;
 

@@ -214,6 +214,9 @@ const struct pv_file_result *pv_results_apply(struct pv_results *results, const 
 	case PV__EVENT__BODY_RUN_ENDED:
 		results->verdict = event->run_ended->verdict;
 		break;
+	case PV__EVENT__BODY_RUN_RESUMED: /* it had ended interrupted, or not at all */
+		results->verdict = PV__VERDICT__VERDICT_UNSPECIFIED;
+		break;
 	case PV__EVENT__BODY_FILE_DISCOVERED:
 		on_discovered(results, event->file_discovered);
 		break;

@@ -547,6 +547,7 @@ enum pv_exit pv_run_resume(const struct pv_resume_options *options)
 	struct pv_run *run = &resume.run;
 
 	pv_run_init_reports(run);
+	run->reports.hold_points = true;
 	run->results = pv_results_create();
 	enum pv_exit code = execute(&resume);
 	pv_run_clear(run);

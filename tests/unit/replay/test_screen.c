@@ -42,7 +42,9 @@ static void test_screen__nothing_commands_the_terminal(void **state)
 	(void)state;
 	pv_screen_init(&screen, 1, 12);
 	pv_screen_put(&screen, 0, 0, 12, "\033[31m\x9b\xc2\x9b\r\n\xe2\x80\xae!", PV_STYLE_PLAIN);
-	expect_text(&screen, "?[31m\xef\xbf\xbd?" "?" "?!\n");
+	expect_text(&screen, "?[31m\xef\xbf\xbd?"
+	                     "?"
+	                     "?!\n");
 	pv_screen_ansi(&screen, NULL, &ansi);
 	assert_null(strstr(pv_buf_str(&ansi), "\033[31m"));
 	pv_buf_free(&ansi);

@@ -25,13 +25,20 @@ struct fixture {
 	char *tap_text;
 	size_t tap_len;
 	struct ev ev;
+	struct pv_reports *reports; /* NULL: TAP alone, a point as each test ends */
 };
 
 static void put(void *arg, const Pv__Event *event)
 {
 	struct fixture *f = arg;
-	const struct pv_file_result *file = pv_results_apply(f->results, event), *of;
+	const struct pv_file_result *file, *of;
 	const struct pv_test_result *test;
+
+	if (f->reports) {
+		(void)pv_reports_event(f->reports, f->results, event);
+		return;
+	}
+	file = pv_results_apply(f->results, event);
 
 	if (pv_results_ended_test(f->results, event, &of, &test))
 		pv_report_tap_test(&f->tap, of, test);
@@ -199,6 +206,44 @@ static void test_tap__interrupted_and_empty(void **state)
 	begin(&f);
 	pv_report_tap_end(&f.tap, f.results);
 	assert_string_equal(f.tap_text, "TAP version 14\n1..0 # SKIP no tests\n");
+	end(&f);
+}
+
+/* What a file reported before it began anew is void: its points are held until it is completed. */
+static void test_tap__resumed_run(void **state)
+{
+	struct fixture f;
+	struct pv_reports reports = { .text = { .out = stderr }, .tap = true, .hold_points = true };
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__FileRestarted restarted = PV__FILE_RESTARTED__INIT;
+
+	(void)state;
+	begin(&f);
+	reports.points = f.tap;
+	f.reports = &reports;
+	ev_run_started(&f.ev, "r", 7);
+	ev_discovered(&f.ev, 1, "a.test.lua", "a.test.lua");
+	f.ev.file = 1;
+	ev_dispatched(&f.ev, 1);
+	ev_test_started(&f.ev, 1, "void");
+	ev_test_ended(&f.ev, 1, FAILED, "no");
+	restarted.has_id = 1;
+	restarted.id = 1;
+	event.body_case = PV__EVENT__BODY_FILE_RESTARTED;
+	event.file_restarted = &restarted;
+	ev_put(&f.ev, &event);
+	ev_dispatched(&f.ev, 1);
+	ev_test_started(&f.ev, 2, "counts");
+	ev_test_ended(&f.ev, 2, PASSED, NULL);
+	fflush(f.tap.out);
+	assert_string_equal(f.tap_text, "TAP version 14\n");
+	ev_completed(&f.ev, 1, PASSED, 9000000, NULL);
+	fflush(f.tap.out);
+	assert_string_equal(f.tap_text, "TAP version 14\n"
+	                                "ok 1 - a.test.lua > counts\n"
+	                                "  ---\n"
+	                                "  duration_ms: 5.000\n"
+	                                "  ...\n");
 	end(&f);
 }
 
@@ -480,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tap__golden),
 		cmocka_unit_test(test_tap__interrupted_and_empty),
+		cmocka_unit_test(test_tap__resumed_run),
 		cmocka_unit_test(test_junit__golden),
 		cmocka_unit_test(test_ctrf__what_counts),
 		cmocka_unit_test(test_reports__hostile_text),
