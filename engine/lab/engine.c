@@ -61,8 +61,8 @@ void pv_engine_destroy(struct pv_engine *engine)
 	pv_engine_drop_scopes(engine);
 	pv_engine_drop_admits(engine);
 	pv_engine_drop_calls(engine);
-	pv_engine_drop_tracks(engine);
 	pv_retrace_destroy(engine);
+	pv_engine_drop_tracks(engine);
 	pv_state_destroy(engine->state);
 	pv_subjects_free(&engine->subjects);
 	free(engine->streams);

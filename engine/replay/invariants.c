@@ -158,6 +158,10 @@ static void check_origin(struct pv_invariants *inv, const Pv__Event *event)
 		              "an event is of a file that was never discovered");
 	if (!event->has_task)
 		return;
+	/* The outcome of a call that was cancelled with its task comes behind the task's end. */
+	if (!task && event->task <= inv->last_task &&
+	    (event->body_case == PV__EVENT__BODY_CALL_ENDED || event->body_case == PV__EVENT__BODY_CALL_RECONCILED))
+		return;
 	if (!task)
 		pv_inv_report(inv, PV_RULE_ORIGIN, "task", event->task,
 		              event->task <= inv->last_task ? "an event is of a task that has ended"

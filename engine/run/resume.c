@@ -10,6 +10,7 @@
 
 #include "engine/lab/driver_qemu.h"
 #include "engine/lab/retrace.h"
+#include "engine/replay/catch_up.h"
 #include "engine/replay/fold.h"
 #include "engine/run/host.h"
 #include "engine/run/resume_record.h"
@@ -498,7 +499,9 @@ static enum pv_err start(struct resume *resume, struct pv_errmsg *msg)
 		return pv_err_set(msg, PV_ERR_NOENT,
 		                  "%s/secrets.key is missing: without the key of the run it cannot go on",
 		                  run->place.dir);
-	err = pv_run_start_checkpoints(run, msg);
+	err = pv_index_catch_up(run->place.journal, msg);
+	if (!err)
+		err = pv_run_start_checkpoints(run, msg);
 	if (err)
 		return err;
 	run->mono_from_ns = resume->record.mono_ns;
