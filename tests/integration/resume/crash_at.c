@@ -46,7 +46,7 @@ static void note(void)
 
 int mdb_txn_commit(MDB_txn *txn)
 {
-	static int (*real)(MDB_txn *txn);
+	static int (*real)(MDB_txn * txn);
 	int rc;
 
 	if (real == NULL)

@@ -274,10 +274,11 @@ static void test_run__json_owns_stdout(void **state)
 	make_files(passing);
 	run.json = true;
 	run.select.filter = "b";
-	expect(run, PV_EXIT_OK,
-	       "{\"path\":\"b.test.lua\",\"status\":\"completed\",\"timeout\":\"in_time\",\"passed\":true,\"chunk_error\":null,"
-	       "\"tests\":[{\"name\":\"two\",\"status\":\"passed\",\"message\":null,\"log\":[]}]}\n",
-	       &err);
+	expect(
+	    run, PV_EXIT_OK,
+	    "{\"path\":\"b.test.lua\",\"status\":\"completed\",\"timeout\":\"in_time\",\"passed\":true,\"chunk_error\":null,"
+	    "\"tests\":[{\"name\":\"two\",\"status\":\"passed\",\"message\":null,\"log\":[]}]}\n",
+	    &err);
 	expect_part(err, "PASS b.test.lua");
 	expect_part(err, "1 file(s); 1 passed");
 	free(err);
