@@ -257,6 +257,19 @@ void pv_engine_end_call(struct pv_engine *engine, struct pv_call *call, Pv__Call
 	pv_engine_defer(engine, &call->deliver);
 }
 
+void pv_engine_deliver(struct pv_engine *engine, uint32_t file)
+{
+	struct pv_call *call, *next;
+
+	for (call = TAILQ_FIRST(&engine->outcomes); call != NULL; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->file != file || !call->deliver.queued)
+			continue;
+		pv_engine_undefer(engine, &call->deliver);
+		deliver(call);
+	}
+}
+
 /* Guest operations are asked for under the same id, and executed at most once; the others come to the same when they are
  * repeated. A command of the host is lost. */
 static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call)

@@ -71,7 +71,7 @@ const uint8_t *pv_engine_mac_key(const struct pv_engine *engine);
 
 /* ---- what a script tells about its progress ---- */
 
-/* A task of the file takes a step: it goes on behind a wait. */
+/* A task of the file takes a step: it goes on behind a wait. Outcomes that are recorded by now are told first. */
 void pv_engine_step(struct pv_engine *engine, uint32_t file);
 /* A step is under way while the engine takes turns (the script computes for long): what the world has to tell this file waits for its
  * end, so that a script never sees a change between two waits. */

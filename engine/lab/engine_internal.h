@@ -176,6 +176,9 @@ enum pv_err pv_engine_append(struct pv_engine *engine, Pv__Event *event, struct 
 
 /* call.c: the outcome is committed or in the record: applies it to the waiting call, whose callback is deferred. Takes over `ended`. */
 void pv_engine_end_call(struct pv_engine *engine, struct pv_call *call, Pv__CallEnded *ended);
+/* Outcomes of the file that are recorded and not yet told: before the file takes a step, so that it sees in it all that was recorded
+ * before it, at whatever moment of a turn that came. */
+void pv_engine_deliver(struct pv_engine *engine, uint32_t file);
 struct pv_call *pv_engine_find_call(struct pv_engine *engine, uint64_t id);
 /* Starts the calls of the record that have no outcome. */
 void pv_engine_start_open_calls(struct pv_engine *engine);

@@ -17,9 +17,11 @@ struct pv_retrace_file {
 	struct item *items;
 	size_t n, cap;
 	size_t at;       /* of the next one */
+	bool completed;  /* the file, in the record */
 	Pv__Event *next; /* items[at], decoded; NULL: not yet */
 	char *trouble;
 	bool stopped;
+	bool cut; /* the record ends in the midst of the file, and the script wants to go on */
 };
 
 struct notice {
@@ -60,6 +62,15 @@ static bool is_left_out(const struct pv_retrace *retrace, const Pv__Event *event
 	}
 }
 
+/* What the file did before it began anew is void. */
+static void forget(struct pv_retrace_file *file)
+{
+	for (size_t i = 0; i < file->n; i++)
+		free(file->items[i].bytes);
+	file->n = 0;
+	file->completed = false;
+}
+
 void pv_engine_retrace_begin(struct pv_engine *engine, const struct pv_retrace_config *config)
 {
 	PV_ASSERT(engine->retrace == NULL);
@@ -81,9 +92,13 @@ void pv_engine_retrace_add(struct pv_engine *engine, uint64_t seq, const Pv__Eve
 		notice->text = pv_xstrdup(event->notice->text != NULL ? event->notice->text : "");
 		LIST_INSERT_HEAD(&retrace->notices, notice, link);
 	}
-	if (!event->has_file || event->body_case == PV__EVENT__BODY_NOTICE || is_left_out(retrace, event))
+	if (!event->has_file || event->body_case == PV__EVENT__BODY_NOTICE)
 		return;
 	track = pv_track(engine, event->file);
+	if (event->body_case == PV__EVENT__BODY_FILE_RESTARTED && track->again != NULL)
+		forget(track->again);
+	if (is_left_out(retrace, event))
+		return;
 	if (track->again == NULL)
 		track->again = PV_NEW(struct pv_retrace_file);
 	file = track->again;
@@ -92,6 +107,7 @@ void pv_engine_retrace_add(struct pv_engine *engine, uint64_t seq, const Pv__Eve
 		file->items = pv_xrealloc(file->items, file->cap * sizeof(*file->items));
 	}
 	pack(&file->items[file->n++], seq, event);
+	file->completed |= event->body_case == PV__EVENT__BODY_FILE_COMPLETED;
 }
 
 enum pv_err pv_engine_retrace_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *event,
@@ -192,6 +208,8 @@ enum pv_retrace_at pv_engine_retrace_at(const struct pv_engine *engine, uint32_t
 		return PV_RETRACE_LIVE;
 	if (track->again->stopped)
 		return PV_RETRACE_STOPPED;
+	if (track->again->cut)
+		return PV_RETRACE_CUT;
 	if (track->again->trouble != NULL)
 		return PV_RETRACE_DIVERGED;
 	return track->again->at == track->again->n ? PV_RETRACE_AT_END : PV_RETRACE_MIDWAY;
@@ -467,6 +485,10 @@ enum pv_err pv_retrace_propose(struct pv_track *track, Pv__Event *event, Pv__Eve
 		return fail(file, file->trouble, msg);
 	if (event->body_case == PV__EVENT__BODY_TEST_LOGGED && pv_retrace_is_rehearsal(track->engine))
 		return record_saying(track, event, msg);
+	if (file->at == file->n && !file->completed) {
+		file->cut = true;
+		return fail(file, pv_xstrdup("its record ends here: the run was killed, or is still going on"), msg);
+	}
 	err = match(track, event, msg);
 	if (err != PV_OK)
 		return err;

@@ -43,6 +43,7 @@ enum pv_retrace_at {
 	PV_RETRACE_MIDWAY,
 	PV_RETRACE_AT_END,   /* everything in the record has happened again */
 	PV_RETRACE_STOPPED,  /* at stop_seq */
+	PV_RETRACE_CUT,      /* a rehearsal came to the end of a record that ends in the midst of the file */
 	PV_RETRACE_DIVERGED, /* the script does something else now: pv_engine_retrace_trouble() */
 };
 enum pv_retrace_at pv_engine_retrace_at(const struct pv_engine *engine, uint32_t file);

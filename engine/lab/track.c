@@ -118,6 +118,7 @@ uint64_t pv_engine_last_call(struct pv_engine *engine, uint32_t file)
 
 void pv_engine_step(struct pv_engine *engine, uint32_t file)
 {
+	pv_engine_deliver(engine, file);
 	pv_track(engine, file)->steps++;
 }
 

@@ -44,6 +44,7 @@ struct rehearsal {
 	struct pv_file_run *running;
 	bool done;
 	bool diverged;
+	bool cut;
 };
 
 /* ---- what the record says ---- */
@@ -329,9 +330,11 @@ static void tell_trouble(struct rehearsal *rehearsal, const struct file *file)
 	case PV_RETRACE_STOPPED:
 		pv_run_say("%s: %s", file->shown_path, trouble);
 		break;
+	case PV_RETRACE_CUT:
 	case PV_RETRACE_AT_END:
-		pv_run_say("%s: its record ends here: the run was killed", file->shown_path);
-		rehearsal->diverged = true;
+		pv_run_say("%s: %s", file->shown_path,
+		           trouble ? trouble : "its record ends here: the run was killed, or is still going on");
+		rehearsal->cut = true;
 		break;
 	default:
 		pv_run_say("%s: %s", file->shown_path, trouble ? trouble : "it does not end");
@@ -395,6 +398,8 @@ static enum pv_exit rehearse_files(struct rehearsal *rehearsal)
 	pv_report_text_summary(&rehearsal->text, rehearsal->results);
 	if (rehearsal->diverged)
 		return PV_EXIT_PROOF;
+	if (rehearsal->cut)
+		return PV_EXIT_UNCLEAN;
 	return pv_results_sum(rehearsal->results).clean ? PV_EXIT_OK : PV_EXIT_UNCLEAN;
 }
 

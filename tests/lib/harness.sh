@@ -108,7 +108,8 @@ sleeping() {
 	"$provium" journal show "$waiting" 2>/dev/null | grep -q 'sleep 1000'
 }
 
-# Nothing of this test is left: no process that names $work, no socket; and every journal is whole, ended in order and folds to the state it states.
+# Nothing of this test is left: no process that names $work, no socket; and every journal is whole, folds to the state it states, and its scripts take
+# the same way again.
 nothing_left() {
 	left=$(pgrep -f -- "$work" | grep -vx $$ || true)
 	[ -z "$left" ] || fail "processes left: $(ps -o pid=,args= -p "$(echo "$left" | tr '\n' ',' | sed 's/,$//')")"
@@ -117,6 +118,9 @@ nothing_left() {
 	find "$work" -name journal.mdb >journals
 	while read -r journal; do
 		"$provium" audit "$(dirname "$journal")" >audit.out 2>&1 || fail "audit of $journal: $(cat audit.out)"
+		again=0
+		"$provium" replay --script "$(dirname "$journal")" >again.out 2>&1 || again=$?
+		[ "$again" -lt 3 ] || fail "replay --script of $journal: exit code $again: $(cat again.out)"
 	done <journals
 }
 
