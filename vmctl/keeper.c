@@ -39,7 +39,7 @@ struct pv_keeper {
 	int fd;                     /* -1: there is no keeper any more */
 	struct event *readable;     /* answers are waited for, so what comes unasked is its end */
 	unsigned restarts;
-	TAILQ_HEAD(, watched) vms;
+	TAILQ_HEAD(watched_list, watched) vms;
 };
 
 static enum pv_err start(struct pv_keeper *keeper, struct pv_errmsg *msg);

@@ -54,7 +54,7 @@ static struct json_object *number_value(double number)
 			break;
 	}
 	if (!strpbrk(text, ".e"))
-		strcat(text, ".0");
+		memcpy(text + strlen(text), ".0", sizeof(".0"));
 	return json_object_new_double_s(number, text);
 }
 

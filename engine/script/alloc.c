@@ -53,6 +53,7 @@ static void *resize(void *block, size_t size)
 	if (!is_object(block))
 		return realloc(block, size);
 	start = realloc((char *)block - NUMBER_BYTES, size + NUMBER_BYTES);
+	/* cppcheck-suppress memleak // it is handed out behind its number */
 	return start != NULL ? start + NUMBER_BYTES : NULL;
 }
 

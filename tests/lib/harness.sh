@@ -36,6 +36,7 @@ skip() {
 }
 
 # profile LINE...: writes provium.toml with the default guest as profile "default"; LINEs are added to it, or replace its lines with the same key.
+# shellcheck disable=SC2120 # most tests have no line to add
 profile() {
 	"$provium" guest info --toml >profile.toml
 	for line in "$@"; do

@@ -43,7 +43,7 @@ rm -rf "$dir"
 cat >a.test.lua <<'LUA'
 test("one", function(t) end)
 LUA
-for i in 1 2 3; do expect 0 "$provium" run .; done
+for _ in 1 2 3; do expect 0 "$provium" run .; done
 newest=$(ls "$XDG_STATE_HOME/provium/runs" | tail -n 1)
 expect 2 "$provium" journal gc
 expect 0 "$provium" journal gc --older-than 1h

@@ -23,7 +23,7 @@ grep -v "file(s)" out >out.two
 mkdir empty
 mv one two out.one out.two empty
 rm -f ./*.lua there moved ran provium.toml
-cd empty
+cd empty || exit
 expect 0 "$provium" replay --script one
 grep -v "file(s)" out | cmp - out.one || fail "executed again, it says something else"
 expect 1 "$provium" replay --script two

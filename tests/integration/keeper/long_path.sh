@@ -8,6 +8,7 @@ LUA
 long=$work/$(printf '%0100d' 0)
 "$provium" run --journal="$long" . >out 2>err &
 pid=$!
+# shellcheck disable=SC2034 # of sleeping()
 waiting=$long
 until_true "the intent is committed" sleeping
 sockets=$(readlink "$long/sockets") || fail "no link to the sockets"
