@@ -209,7 +209,7 @@ static enum pv_err decide_withdrawn(const struct pv_state *state, Pv__Event *pro
 
 static enum pv_err apply_withdrawn(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
 {
-	struct pv_task *task;
+	struct pv_task *task = NULL;
 	enum pv_err err = check_withdrawn(state, event, &task, msg);
 
 	if (err == PV_OK)

@@ -61,7 +61,7 @@ static enum pv_err decide_dispatched(const struct pv_state *state, Pv__Event *pr
 
 static enum pv_err apply_dispatched(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
 {
-	struct pv_file *file;
+	struct pv_file *file = NULL;
 	enum pv_err err = check_dispatched(state, event, &file, msg);
 
 	if (err == PV_OK)
@@ -121,7 +121,7 @@ static enum pv_err decide_completed(const struct pv_state *state, Pv__Event *pro
 
 static enum pv_err apply_completed(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
 {
-	struct pv_file *file;
+	struct pv_file *file = NULL;
 	enum pv_err err = check_completed(state, event, &file, msg);
 
 	if (err != PV_OK)
