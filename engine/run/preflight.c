@@ -133,6 +133,20 @@ static void check_images(struct checker *checker)
 	}
 }
 
+/* Without it a run works, but does not survive its runner. */
+static void check_keeper(struct checker *checker)
+{
+	const char *keeper = checker->preflight->config->keeper;
+
+	if (keeper && access(keeper, X_OK) == 0)
+		tell(checker, PV_CHECK_OK, "keeper", "%s", keeper);
+	else
+		tell(checker, PV_CHECK_WARN, "keeper",
+		     "%s cannot be executed (%s): if the runner is killed, its VMs run on and nobody ends them; put "
+		     "provium-keeper beside provium",
+		     keeper ? keeper : "provium-keeper", keeper ? strerror(errno) : "no such file");
+}
+
 /* ---- memory, disk, run store, open files ---- */
 
 static uint64_t memory_available(void)
@@ -229,6 +243,7 @@ bool pv_preflight(const struct pv_preflight *preflight)
 	check_qemu(&checker);
 	check_accel(&checker);
 	check_images(&checker);
+	check_keeper(&checker);
 	check_memory(&checker);
 	check_disk(&checker, "cache", preflight->config->cache_dir);
 	check_disk(&checker, "run store", preflight->config->run_dir);
