@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "engine/replay/blob_refs.h"
+#include "engine/replay/blobs.h"
 #include "engine/replay/bundle_internal.h"
 #include "engine/replay/json_fields.h"
 #include "engine/replay/records.h"
@@ -238,15 +238,18 @@ static enum pv_err put_notes(struct writer *writer, struct pv_errmsg *msg)
 
 /* ---- blobs ---- */
 
-static void note_blob(void *arg, const Pv__Blob *blob)
+static bool note_blob(void *arg, const Pv__Blob *blob)
 {
 	struct writer *writer = arg;
 
+	if (blob->sha256.len != PV_SHA256_BYTES)
+		return true;
 	if (writer->n_blobs == writer->cap_blobs) {
 		writer->cap_blobs = writer->cap_blobs ? 2 * writer->cap_blobs : 64;
 		writer->blobs = pv_xrealloc(writer->blobs, writer->cap_blobs * sizeof(*writer->blobs));
 	}
 	memcpy(writer->blobs[writer->n_blobs++].sha256, blob->sha256.data, PV_SHA256_BYTES);
+	return true;
 }
 
 static bool note_event(void *arg, uint64_t seq, const Pv__Event *event)
@@ -255,7 +258,7 @@ static bool note_event(void *arg, uint64_t seq, const Pv__Event *event)
 
 	if (seq == 1 && event->body_case == PV__EVENT__BODY_RUN_STARTED && event->run_started->run_id)
 		writer->run_id = pv_xstrdup(event->run_started->run_id);
-	pv_blob_refs(event, note_blob, writer);
+	(void)pv_event_blobs(event, note_blob, writer);
 	return true;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/replay/blob_refs.h"
+#include "engine/replay/blobs.h"
 #include "engine/replay/fold.h"
 #include "engine/replay/json_fields.h"
 #include "engine/replay/merge_internal.h"
@@ -41,25 +41,26 @@ static enum pv_err write_event(struct merger *merger, const Pv__Event *event, st
 	return err;
 }
 
-static void copy_blob(void *arg, const Pv__Blob *blob)
+static bool copy_blob(void *arg, const Pv__Blob *blob)
 {
 	struct merger *merger = arg;
 	uint8_t sha256[PV_SHA256_BYTES];
 	size_t len;
 	void *data;
 
-	if (merger->blob_err)
-		return;
+	if (blob->sha256.len != PV_SHA256_BYTES)
+		return true;
 	merger->blob_err =
 	    pv_journal_blob_get(merger->blob_shard->journal, blob->sha256.data, &data, &len, merger->blob_msg);
 	if (merger->blob_err == PV_ERR_NOENT) { /* it was redacted */
 		merger->blob_err = PV_OK;
-		return;
+		return true;
 	}
 	if (merger->blob_err)
-		return;
+		return false;
 	merger->blob_err = pv_journal_blob_put(merger->out, data, len, sha256, merger->blob_msg);
 	free(data);
+	return merger->blob_err == PV_OK;
 }
 
 static uint64_t time_of(const struct merger *merger, const struct pv_merge_shard *shard)
@@ -85,7 +86,7 @@ static enum pv_err take(struct merger *merger, struct pv_merge_shard *shard, uin
 			                  shard->next_seq);
 		merger->blob_shard = shard;
 		merger->blob_msg = msg;
-		pv_blob_refs(event, copy_blob, merger);
+		(void)pv_event_blobs(event, copy_blob, merger);
 		err = merger->blob_err;
 		if (!err)
 			err = write_event(merger, event, msg);

@@ -15,6 +15,7 @@
 #include "tools/provium/journal_export.h"
 #include "tools/provium/journal_merge.h"
 #include "tools/provium/verb.h"
+#include "tools/provium/verb_bundle.h"
 
 #define FOLLOW_MS 100 /* between looks at a live journal, which another process writes */
 
@@ -208,6 +209,10 @@ static enum pv_exit redact(const struct flags *flags, const char *run)
 	if (!pv_hash_parse(flags->blob, sha256))
 		return pv_verb_usage(&pv_verb_journal, "--blob %s: 64 digits 0 to 9 and a to f are wanted",
 		                     flags->blob);
+	if (pv_verb_is_bundle(run)) {
+		pv_run_say("%s is a bundle, which stays as it is: redact the run itself, and export it again", run);
+		return PV_EXIT_TROUBLE;
+	}
 	if (!pv_verb_find_run(flags->config, run, &dir))
 		return PV_EXIT_TROUBLE;
 	err = pv_journal_redact(dir, sha256, &msg);
