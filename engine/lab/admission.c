@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/lab/engine_internal.h"
+#include "proto/copy.h"
 #include "proto/mem.h"
 
 /* Above all ids of calls, which count from 1. */
@@ -19,19 +20,6 @@ struct pv_admit {
 	void *arg;
 	LIST_ENTRY(pv_admit) link;
 };
-
-static Pv__Event *copy_event(const Pv__Event *event)
-{
-	size_t len = pv__event__get_packed_size(event);
-	uint8_t *bytes = pv_xmalloc(len + 1);
-	Pv__Event *copy;
-
-	pv__event__pack(event, bytes);
-	copy = pv__event__unpack(NULL, len, bytes);
-	free(bytes);
-	PV_ASSERT(copy != NULL);
-	return copy;
-}
 
 static void free_admit(struct pv_admit *admit)
 {
@@ -104,7 +92,7 @@ static enum pv_err ask(struct pv_engine *engine, struct pv_admission_request req
 	admit = PV_NEW(struct pv_admit);
 	admit->request = request;
 	admit->handle = FIRST_HANDLE + ++engine->admit_counter;
-	admit->event = copy_event(proposal);
+	admit->event = pv_message_copy(&proposal->base);
 	LIST_INSERT_HEAD(&engine->admits, admit, link);
 	admit->asked = engine->retrace == NULL && !engine->held;
 	if (admit->asked)

@@ -3,34 +3,8 @@
 
 #include "engine/lab/engine_internal.h"
 #include "journal/journal.h"
+#include "proto/copy.h"
 #include "proto/mem.h"
-
-/* Deep copies by way of the encoding, so that nothing has to be kept in step with the messages. */
-static Pv__CallStarted *copy_intent(const Pv__CallStarted *call)
-{
-	size_t len = pv__call_started__get_packed_size(call);
-	uint8_t *bytes = pv_xmalloc(len);
-	Pv__CallStarted *copy;
-
-	pv__call_started__pack(call, bytes);
-	copy = pv__call_started__unpack(NULL, len, bytes);
-	free(bytes);
-	PV_ASSERT(copy != NULL);
-	return copy;
-}
-
-static Pv__CallEnded *copy_outcome(const Pv__CallEnded *call)
-{
-	size_t len = pv__call_ended__get_packed_size(call);
-	uint8_t *bytes = pv_xmalloc(len);
-	Pv__CallEnded *copy;
-
-	pv__call_ended__pack(call, bytes);
-	copy = pv__call_ended__unpack(NULL, len, bytes);
-	free(bytes);
-	PV_ASSERT(copy != NULL);
-	return copy;
-}
 
 static void free_call(struct pv_call *call)
 {
@@ -72,7 +46,7 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 	}
 	call->started_mono_ns = event->mono_ns;
 	call->on_host = pv_call_needs_no_vm(started->op_case);
-	call->intent = copy_intent(started);
+	call->intent = pv_message_copy(&started->base);
 	call->cb = cb;
 	call->arg = arg;
 	call->deliver = (struct pv_deferred){ .run = deliver, .arg = call };
@@ -225,7 +199,7 @@ void pv_engine_call_done(struct pv_engine *engine, const Pv__CallEnded *ended)
 	if (call == NULL || call->outcome != NULL)
 		PV_BUG("call %llu ended %s", (unsigned long long)ended->id,
 		       call == NULL ? "without having been started" : "twice");
-	outcome = copy_outcome(ended);
+	outcome = pv_message_copy(&ended->base);
 	if (pv_track_holds(pv_track(engine, call->file), &(struct pv_news){ .ended = outcome }))
 		return;
 	outcome->has_id = 1;

@@ -1,22 +1,7 @@
 #include "engine/lab/input.h"
 
-#include <stdlib.h>
-
 #include "engine/lab/engine_internal.h"
-#include "proto/mem.h"
-
-static Pv__ScriptInput *copy_input(const Pv__ScriptInput *input)
-{
-	size_t len = pv__script_input__get_packed_size(input);
-	uint8_t *bytes = pv_xmalloc(len);
-	Pv__ScriptInput *copy;
-
-	pv__script_input__pack(input, bytes);
-	copy = pv__script_input__unpack(NULL, len, bytes);
-	free(bytes);
-	PV_ASSERT(copy != NULL);
-	return copy;
-}
+#include "proto/copy.h"
 
 enum pv_err pv_engine_input(struct pv_engine *engine, Pv__Event *event, pv_input_cb *take, void *arg,
                             Pv__ScriptInput **out, struct pv_errmsg *msg)
@@ -41,7 +26,7 @@ enum pv_err pv_engine_input(struct pv_engine *engine, Pv__Event *event, pv_input
 	take(arg, event->script_input);
 	err = pv_engine_record(engine, event, msg);
 	if (err == PV_OK)
-		*out = copy_input(event->script_input);
+		*out = pv_message_copy(&event->script_input->base);
 	return err;
 }
 

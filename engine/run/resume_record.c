@@ -6,20 +6,8 @@
 
 #include "engine/replay/fold.h"
 #include "engine/run/left.h"
+#include "proto/copy.h"
 #include "proto/mem.h"
-
-static Pv__Event *copy_event(const Pv__Event *event)
-{
-	size_t len = pv__event__get_packed_size(event);
-	uint8_t *bytes = pv_xmalloc(len + 1);
-	Pv__Event *copy;
-
-	pv__event__pack(event, bytes);
-	copy = pv__event__unpack(NULL, len, bytes);
-	free(bytes);
-	PV_ASSERT(copy != NULL);
-	return copy;
-}
 
 static void replace(Pv__Event **place, Pv__Event *event)
 {
@@ -52,7 +40,7 @@ static void on_boot(struct pv_resume_record *record, const Pv__Event *event)
 		boot->vm = event->call_started->vm;
 		HASH_ADD(hh, record->boots, vm, sizeof(boot->vm), boot);
 	}
-	replace(&boot->intent, copy_event(event));
+	replace(&boot->intent, pv_message_copy(&event->base));
 	replace(&boot->outcome, NULL);
 }
 
@@ -62,7 +50,7 @@ static void on_booted(struct pv_resume_record *record, const Pv__Event *event)
 
 	HASH_ITER (hh, record->boots, boot, next) {
 		if (boot->intent->call_started->id == event->call_ended->id)
-			replace(&boot->outcome, copy_event(event));
+			replace(&boot->outcome, pv_message_copy(&event->base));
 	}
 }
 
@@ -100,7 +88,7 @@ static void on_file_event(struct pv_resume_file *file, uint64_t seq, const Pv__E
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISPATCHED:
 		file->begins = seq;
-		replace(&file->dispatched, copy_event(event));
+		replace(&file->dispatched, pv_message_copy(&event->base));
 		file->reserved = amount_of(event->file_dispatched->reservation);
 		break;
 	case PV__EVENT__BODY_FILE_COMPLETED:
@@ -127,7 +115,7 @@ static void on_run_event(struct pv_resume_record *record, const Pv__Event *event
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_RUN_STARTED:
-		replace(&record->started, copy_event(event));
+		replace(&record->started, pv_message_copy(&event->base));
 		record->boot_id = copy_text(event->run_started->host_boot_id);
 		break;
 	case PV__EVENT__BODY_RUN_RESUMED:
