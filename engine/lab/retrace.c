@@ -119,6 +119,15 @@ enum pv_err pv_engine_retrace_apply(struct pv_engine *engine, uint64_t seq, cons
 	return PV_OK;
 }
 
+void pv_engine_retrace_void(struct pv_engine *engine, uint64_t seq, const Pv__Event *event)
+{
+	struct pv_listener_list told = TAILQ_HEAD_INITIALIZER(told);
+
+	TAILQ_CONCAT(&told, &engine->listeners, link);
+	pv_engine_apply(engine, seq, event);
+	TAILQ_CONCAT(&engine->listeners, &told, link);
+}
+
 static const Pv__Event *peek(struct pv_retrace_file *file)
 {
 	const struct item *item;

@@ -36,6 +36,8 @@ void pv_engine_retrace_add(struct pv_engine *engine, uint64_t seq, const Pv__Eve
 /* Applies an event of no such file: it is as it was. */
 enum pv_err pv_engine_retrace_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *event,
                                     struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The same for an event that is void, since its file began anew, or will: listeners are not told. Not for rehearsals. */
+void pv_engine_retrace_void(struct pv_engine *engine, uint64_t seq, const Pv__Event *event);
 
 /* Where a file stands. */
 enum pv_retrace_at {

@@ -236,32 +236,52 @@ static enum pv_err read_events(struct pv_journal *journal, event_cb *cb, void *a
 	return err;
 }
 
-static void look_for_resumption(void *arg, const Pv__Event *event)
-{
-	struct pv_reports *reports = arg;
-
-	reports->hold_points |= event->body_case == PV__EVENT__BODY_RUN_RESUMED;
-}
-
 struct reading {
 	struct pv_reports *reports;
 	struct pv_results *results;
+	unsigned *restarts; /* by file: how often it begins anew behind the event that is being read */
+	size_t n_files;
 };
 
+static void look_ahead(void *arg, const Pv__Event *event)
+{
+	struct reading *reading = arg;
+	uint32_t file = event->body_case == PV__EVENT__BODY_FILE_DISCOVERED  ? event->file_discovered->id
+	                : event->body_case == PV__EVENT__BODY_FILE_RESTARTED ? event->file_restarted->id
+	                                                                     : 0;
+
+	reading->reports->hold_points |= reading->reports->tap && event->body_case == PV__EVENT__BODY_RUN_RESUMED;
+	if (event->body_case == PV__EVENT__BODY_FILE_DISCOVERED && file == reading->n_files + 1) {
+		reading->restarts = pv_xrealloc(reading->restarts, file * sizeof(*reading->restarts));
+		reading->restarts[reading->n_files++] = 0;
+	} else if (file >= 1 && file <= reading->n_files) {
+		reading->restarts[file - 1]++;
+	}
+}
+
+/* What a file came to before it began anew is void: nothing is said of it. */
 static void report_event(void *arg, const Pv__Event *event)
 {
 	struct reading *reading = arg;
+	uint32_t file = event->file;
+	bool known = file >= 1 && file <= reading->n_files;
 
-	(void)pv_reports_event(reading->reports, reading->results, event);
+	if (known && event->body_case == PV__EVENT__BODY_FILE_RESTARTED && reading->restarts[file - 1] > 0)
+		reading->restarts[file - 1]--;
+	if (known && reading->restarts[file - 1] > 0)
+		(void)pv_results_apply(reading->results, event);
+	else
+		(void)pv_reports_event(reading->reports, reading->results, event);
 }
 
 enum pv_err pv_reports_read(struct pv_reports *reports, struct pv_results *results, struct pv_journal *journal,
                             struct pv_errmsg *msg)
 {
-	struct reading reading = { reports, results };
-	enum pv_err err = PV_OK;
+	struct reading reading = { .reports = reports, .results = results };
+	enum pv_err err = read_events(journal, look_ahead, &reading, msg);
 
-	if (reports->tap)
-		err = read_events(journal, look_for_resumption, reports, msg);
-	return err ? err : read_events(journal, report_event, &reading, msg);
+	if (!err)
+		err = read_events(journal, report_event, &reading, msg);
+	free(reading.restarts);
+	return err;
 }

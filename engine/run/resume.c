@@ -226,6 +226,12 @@ static enum pv_err prepare(struct resume *resume, struct pv_errmsg *msg)
 
 /* ---- the record once more ---- */
 
+/* What the file did before it began anew, the last time or now, is not reported. */
+static bool is_void(const struct pv_resume_file *file, uint64_t seq)
+{
+	return file->restart || seq < file->begins || file->begins == 0;
+}
+
 static enum pv_err load_event(struct resume *resume, uint64_t seq, Pv__Event *event, struct pv_errmsg *msg)
 {
 	struct pv_engine *engine = resume->run.engine;
@@ -236,6 +242,11 @@ static enum pv_err load_event(struct resume *resume, uint64_t seq, Pv__Event *ev
 	if (is_of_file && pv_resume_goes_on(&resume->record, event->file) &&
 	    seq >= resume->record.files[event->file - 1].begins) {
 		pv_engine_retrace_add(engine, seq, event);
+		return PV_OK;
+	}
+	if (is_of_file && event->body_case != PV__EVENT__BODY_FILE_DISCOVERED &&
+	    is_void(&resume->record.files[event->file - 1], seq)) {
+		pv_engine_retrace_void(engine, seq, event);
 		return PV_OK;
 	}
 	return pv_engine_retrace_apply(engine, seq, event, msg);

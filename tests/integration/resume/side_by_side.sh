@@ -16,7 +16,7 @@ expect 0 "$provium" run --cpus 8 --psi-threshold 0 --journal=undisturbed .
 report >wanted
 for at in 25 55 85; do
 	code=0
-	env LD_PRELOAD="$preload" CRASH_AT=$at:after "$provium" run --cpus 8 --psi-threshold 0 --journal="crash-$at" . >out 2>err || code=$?
+	env ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD="$preload" CRASH_AT=$at:after "$provium" run --cpus 8 --psi-threshold 0 --journal="crash-$at" . >out 2>err || code=$?
 	[ $code = 137 ] || fail "exit code $code of the run that was to be killed at commit $at"
 	"$provium" journal show "crash-$at" >events
 	[ "$(grep -c 'file dispatched' events)" = 2 ] || fail "not both files were in flight at commit $at"
@@ -26,9 +26,9 @@ for at in 25 55 85; do
 done
 
 # Killed while it resumes, before anything goes on: nothing of that counts as a second crash of a test that was between tests.
-env LD_PRELOAD="$preload" CRASH_AT=4:after "$provium" run --cpus 8 --psi-threshold 0 --journal=twice . >out 2>err || true
+env ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD="$preload" CRASH_AT=4:after "$provium" run --cpus 8 --psi-threshold 0 --journal=twice . >out 2>err || true
 code=0
-env LD_PRELOAD="$preload" CRASH_AT=1:before "$provium" resume twice >out 2>err || code=$?
+env ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD="$preload" CRASH_AT=1:before "$provium" resume twice >out 2>err || code=$?
 [ $code = 137 ] || fail "exit code $code of the resume that was to be killed"
 expect 0 "$provium" resume twice
 report >got

@@ -80,6 +80,9 @@ wait $pid || code=$?
 [ $code = 130 ] || fail "exit code $code of an interrupted run"
 [ -z "$(pgrep -f -- "$work/interrupted")" ] || fail "something is left of the interrupted run"
 expect 0 "$provium" resume -v interrupted
+never_says out "FAIL" # what it came to before is void
+expect 0 "$provium" report interrupted
+never_says out "FAIL"
 says out "PASS a.test.lua (3 passed, 0 failed, 0 skipped)"
 says out "PASS b.test.lua (1 passed, 0 failed, 0 skipped)"
 
