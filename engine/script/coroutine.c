@@ -247,6 +247,27 @@ static int wrap_call(lua_State *L)
 	return finish_wrap(L, co, start_resume(L, co, lua_gettop(L), wrap_continued));
 }
 
+/* The function at the top of a waiting thread is the one of these that resumed the inner one. */
+lua_State *pv_coroutine_inner(lua_State *L)
+{
+	lua_State *co = NULL;
+	lua_Debug ar;
+
+	if (lua_status(L) != LUA_YIELD || !lua_checkstack(L, 2) || !lua_getstack(L, 0, &ar))
+		return NULL;
+	lua_getinfo(L, "f", &ar);
+	if (lua_tocfunction(L, -1) == wrap_call) {
+		lua_getupvalue(L, -1, 1);
+		co = lua_tothread(L, -1);
+		lua_pop(L, 1);
+	} else if (lua_tocfunction(L, -1) == co_resume && lua_getlocal(L, &ar, 1) != NULL) {
+		co = lua_tothread(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	return co != NULL && pv_thread_is_held(co) ? co : NULL;
+}
+
 /* ---- the rest ---- */
 
 static int co_create(lua_State *L)

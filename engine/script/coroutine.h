@@ -10,4 +10,7 @@
 int pv_coroutine_resume(lua_State *L, lua_State *co, int n_args, lua_KFunction k);
 int pv_coroutine_go_on(lua_State *L, lua_State *co, lua_KFunction k);
 
+/* The coroutine that `L` waits with, while their task waits; NULL: it waits itself. */
+lua_State *pv_coroutine_inner(lua_State *L);
+
 #endif

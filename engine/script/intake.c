@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/lab/input.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/text.h"
@@ -326,6 +327,7 @@ int pv_intake(lua_State *L, const char *name, int first, pv_intake_fn *fn, void 
 	struct box *box;
 	int at;
 
+	pv_prompt_refuse(L, name);
 	luaL_checkstack(L, 6, name);
 	box = lua_newuserdatauv(L, sizeof(*box), 0);
 	at = lua_gettop(L);

@@ -42,6 +42,10 @@ struct pv_script {
 	bool output_to_stderr;
 	char *source; /* of the main chunk, until it is loaded; NULL: in the file `path` */
 	size_t source_len;
+	pv_prompt_cb *failed; /* NULL: no prompt is wanted */
+	void *failed_arg;
+	struct pv_prompt *prompt; /* that is open; NULL: none */
+	char *prompt_source;      /* text of the main chunk, for the prompt; NULL: unknown */
 	lua_State *L;
 	struct pv_lua_memory memory;
 	size_t userdata_offsets

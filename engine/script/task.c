@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/script/co.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -198,6 +199,19 @@ static char *with_traceback(const struct pv_task *task, char *message, const cha
 	return full;
 }
 
+/* An error that fails the unit: the prompt may look at where it was raised. */
+static void show_failure(struct pv_task *task)
+{
+	char *message;
+
+	if (task->script->failed == NULL || task->background != NULL || !lua_checkstack(task->L, 2) ||
+	    verdict_of(task, LUA_ERRRUN) != PV__VERDICT__VERDICT_FAILED)
+		return;
+	message = error_text(task);
+	pv_prompt_at_failure(task, task->L, message);
+	free(message);
+}
+
 static void end(struct pv_task *task, int status, int n_results)
 {
 	struct pv_script *script = task->script;
@@ -207,6 +221,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	if (status != LUA_OK && !task->cancelled)
 		traceback = pv_traceback(task->L);
 	if (status != LUA_OK) {
+		show_failure(task);
 		/* Runs what is left to be closed; an error in there replaces this one. */
 		script->running = task;
 		lua_resetthread(task->L);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/script/args.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -81,8 +82,10 @@ static int fail(lua_State *L, unsigned own)
 	lua_insert(L, -2);
 	lua_concat(L, 2);
 	text = lua_tolstring(L, -1, &len);
-	if (count_around(L) <= own)
+	if (count_around(L) <= own) {
 		pv_unit_fail(pv_script_of(L), text, len);
+		pv_prompt_at_failure(pv_script_of(L)->running, L, text);
+	}
 	return lua_error(L);
 }
 
