@@ -270,8 +270,10 @@ static void record(lua_State *L, const char *name, struct taking *taking)
 	pv_proposal_init(&proposal, script, L);
 	proposal.event.body_case = PV__EVENT__BODY_SCRIPT_INPUT;
 	proposal.event.script_input = &input;
-	if (pv_engine_input(script->engine, &proposal.event, take, taking, &box->out, &msg) != PV_OK)
-		pv_raise(L, "%s: %s", name, msg.text);
+	if (pv_engine_input(script->engine, &proposal.event, take, taking, &box->out, &msg) == PV_OK)
+		return;
+	pv_prompt_at_refusal(L);
+	pv_raise(L, "%s: %s", name, msg.text);
 }
 
 /* `data`: the rest of the bytes; moved on behind what the value takes of them. */

@@ -95,6 +95,18 @@ void pv_prompt_at_failure(struct pv_task *task, lua_State *L, const char *messag
 	open_prompt(script, threads, n, message);
 }
 
+void pv_prompt_at_refusal(lua_State *L)
+{
+	struct pv_script *script = pv_script_of(L);
+	const char *trouble = pv_engine_retrace_trouble(script->engine, script->file);
+
+	if (trouble == NULL || script->running == NULL || script->prompted_at_loss)
+		return;
+	script->prompted_at_loss = true;
+	script->unit.prompted = false;
+	pv_prompt_at_failure(script->running, L, trouble);
+}
+
 static struct pv_task *task_of(struct pv_script *script, uint32_t id)
 {
 	struct pv_task *task;

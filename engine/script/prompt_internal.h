@@ -44,6 +44,10 @@ struct pv_prompt_env {
  * and this is the first failure of the unit. */
 void pv_prompt_at_failure(struct pv_task *task, lua_State *L, const char *message);
 
+/* What `L` asked of the engine was refused: if that is because the script has left its record, opens the prompt here, whatever the script makes
+ * of the error. */
+void pv_prompt_at_refusal(lua_State *L);
+
 /* The count hook, in Lua that a prompt evaluates. Raises when it is over. */
 void pv_prompt_slice(lua_State *L, struct pv_prompt *prompt);
 

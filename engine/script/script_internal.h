@@ -45,6 +45,7 @@ struct pv_script {
 	pv_prompt_cb *failed; /* NULL: no prompt is wanted */
 	void *failed_arg;
 	struct pv_prompt *prompt; /* that is open; NULL: none */
+	bool prompted_at_loss;    /* where the script left its record */
 	char *prompt_source;      /* text of the main chunk, for the prompt; NULL: unknown */
 	lua_State *L;
 	struct pv_lua_memory memory;

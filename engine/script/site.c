@@ -86,6 +86,8 @@ void pv_propose_or_raise(lua_State *L, struct pv_proposal *proposal, const char 
 	struct pv_errmsg msg;
 
 	pv_prompt_refuse(L, what);
-	if (pv_engine_propose(pv_script_of(L)->engine, &proposal->event, &msg) != PV_OK)
-		pv_raise(L, "%s: %s", what, msg.text);
+	if (pv_engine_propose(pv_script_of(L)->engine, &proposal->event, &msg) == PV_OK)
+		return;
+	pv_prompt_at_refusal(L);
+	pv_raise(L, "%s: %s", what, msg.text);
 }

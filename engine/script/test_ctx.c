@@ -271,8 +271,10 @@ static int t_log(lua_State *L)
 	proposal.event.test_logged = &logged;
 	err = pv_engine_propose(script->engine, &proposal.event, &msg);
 	free(logged.text);
-	if (err != PV_OK)
+	if (err != PV_OK) {
+		pv_prompt_at_refusal(L);
 		pv_raise(L, "t:log: %s", msg.text);
+	}
 	return 0;
 }
 
