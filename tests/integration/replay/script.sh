@@ -36,6 +36,9 @@ echo 'error("not this one")' >a.test.lua
 expect 0 "$provium" replay --script run
 says out '2 passed'
 mv kept a.test.lua
+# other flags: a command's output goes elsewhere then
+expect 0 "$provium" replay --script run --json
+says out '"passed":true'
 
 # -- what may be added
 changed 's/^    t:assert_eq.*/&\n    print("code is", code) t:log(code) t:assert(code > 0) local t2 = {code} for _ = 1, 10 do end/'
