@@ -7,6 +7,7 @@
 #include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
+#include "engine/script/test_ctx.h"
 #include "proto/mem.h"
 
 #define THREADS_MAX 200 /* coroutines inside each other: as many as Lua allows */
@@ -93,6 +94,40 @@ void pv_prompt_at_failure(struct pv_task *task, lua_State *L, const char *messag
 	if (task->L != L)
 		threads[n++] = task->L;
 	open_prompt(script, threads, n, message);
+}
+
+static bool catches(lua_State *L)
+{
+	lua_Debug ar;
+	bool found = false;
+
+	for (int level = 0; !found && lua_checkstack(L, 1) && lua_getstack(L, level, &ar) != 0; level++) {
+		lua_CFunction fn;
+
+		lua_getinfo(L, "f", &ar);
+		fn = lua_tocfunction(L, -1);
+		found = fn != NULL && (pv_is_protected_call(fn) || pv_is_resume(fn) || pv_is_assert_raises(fn));
+		lua_pop(L, 1);
+	}
+	return found;
+}
+
+void pv_prompt_at_error(struct pv_task *task, lua_State *L)
+{
+	bool caught;
+	char *message;
+
+	if (task->script->failed == NULL || task->cancelled || task->background != NULL || !lua_checkstack(L, 2) ||
+	    (lua_gettop(L) > 0 && pv_is_skip(L, -1)))
+		return;
+	caught = L != task->L && catches(task->L);
+	for (size_t i = 0; i < task->chain_len && !caught; i++)
+		caught = catches(task->chain[i]);
+	if (caught)
+		return;
+	message = pv_error_text(task->script, L);
+	pv_prompt_at_failure(task, L, message);
+	free(message);
 }
 
 void pv_prompt_at_refusal(lua_State *L)

@@ -44,6 +44,10 @@ struct pv_prompt_env {
  * and this is the first failure of the unit. */
 void pv_prompt_at_failure(struct pv_task *task, lua_State *L, const char *message);
 
+/* An error has ended `L`, which is the thread of the task or a coroutine whose resumer raises it again: the same with its message, unless
+ * something around it catches the error, or it is none. */
+void pv_prompt_at_error(struct pv_task *task, lua_State *L);
+
 /* What `L` asked of the engine was refused: if that is because the script has left its record, opens the prompt here, whatever the script makes
  * of the error. */
 void pv_prompt_at_refusal(lua_State *L);

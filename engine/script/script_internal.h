@@ -81,6 +81,9 @@ struct pv_script *pv_script_of(lua_State *L);
  * if `error` is not NULL, stores the message (the caller frees). The only way into Lua besides resuming tasks. */
 bool pv_enter(struct pv_script *script, lua_CFunction fn, void *ud, char **error) PV_MUST_CHECK;
 
+/* pcall or xpcall. */
+bool pv_is_protected_call(lua_CFunction fn);
+
 /* Raises a Lua error: position of the nearest Lua frame, then the text in the format of lua_pushfstring(). */
 _Noreturn void pv_raise(lua_State *L, const char *fmt, ...);
 

@@ -141,13 +141,12 @@ static int take_error_text(lua_State *L)
 	return 0;
 }
 
-/* The text of the error value on top of the task's stack; the caller frees. */
-static char *error_text(struct pv_task *task)
+char *pv_error_text(struct pv_script *script, lua_State *from)
 {
-	struct error_text error = { .from = task->L };
+	struct error_text error = { .from = from };
 	char *trouble = NULL;
 
-	if (!pv_enter(task->script, take_error_text, &error, &trouble))
+	if (!pv_enter(script, take_error_text, &error, &trouble))
 		return trouble;
 	return error.text;
 }
@@ -199,19 +198,6 @@ static char *with_traceback(const struct pv_task *task, char *message, const cha
 	return full;
 }
 
-/* An error that fails the unit: the prompt may look at where it was raised. */
-static void show_failure(struct pv_task *task)
-{
-	char *message;
-
-	if (task->script->failed == NULL || task->background != NULL || !lua_checkstack(task->L, 2) ||
-	    verdict_of(task, LUA_ERRRUN) != PV__VERDICT__VERDICT_FAILED)
-		return;
-	message = error_text(task);
-	pv_prompt_at_failure(task, task->L, message);
-	free(message);
-}
-
 static void end(struct pv_task *task, int status, int n_results)
 {
 	struct pv_script *script = task->script;
@@ -221,7 +207,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	if (status != LUA_OK && !task->cancelled)
 		traceback = pv_traceback(task->L);
 	if (status != LUA_OK) {
-		show_failure(task);
+		pv_prompt_at_error(task, task->L);
 		/* Runs what is left to be closed; an error in there replaces this one. */
 		script->running = task;
 		lua_resetthread(task->L);
@@ -231,7 +217,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	if (task->background != NULL)
 		pv_background_close(task);
 	if (task->verdict == PV__VERDICT__VERDICT_FAILED)
-		message = with_traceback(task, error_text(task), traceback);
+		message = with_traceback(task, pv_error_text(script, task->L), traceback);
 	else if (task->verdict == PV__VERDICT__VERDICT_SKIPPED && script->unit.skip_reason != NULL)
 		message = pv_xstrdup(script->unit.skip_reason);
 	task->n_results = status == LUA_OK ? n_results : 0;

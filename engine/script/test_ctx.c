@@ -45,6 +45,11 @@ static void check_t(lua_State *L, const char *what)
 
 static int t_assert_raises(lua_State *L);
 
+bool pv_is_assert_raises(lua_CFunction fn)
+{
+	return fn == t_assert_raises;
+}
+
 static unsigned count_assert_raises(lua_State *L)
 {
 	lua_Debug ar;

@@ -292,6 +292,29 @@ static void test_prompt__coroutines(void **state)
 	       "  x.test.lua:3: in the function of line 1\n"
 	       "2\n"
 	       "1\n");
+	/* An error in a coroutine that nobody catches: the same. */
+	expect("test('it', function(t)\n"
+	       "  local outer = 1\n"
+	       "  for v in coroutine.wrap(function() local inner = 2\n"
+	       "    coroutine.wrap(function() local n <close> = nil error('e') end)() end) do end\n"
+	       "end)",
+	       LINES(":bt", ":up", "inner", ":up", "outer"),
+	       "! x.test.lua:4: e\n"
+	       "> x.test.lua:4: in the function of line 4\n"
+	       "  x.test.lua:4: in the function of line 3\n"
+	       "  x.test.lua:3: in the function of line 1\n"
+	       "2\n"
+	       "1\n");
+	/* Caught in between: where it failed then. */
+	expect("test('it', function(t)\n"
+	       "  local ok, what = pcall(coroutine.wrap(function() error('first', 0) end))\n"
+	       "  coroutine.wrap(function() pcall(coroutine.wrap(error), 1) end)()\n"
+	       "  t:assert_raises(coroutine.wrap(function() error('expected') end))\n"
+	       "  error('second ' .. what, 0)\n"
+	       "end)",
+	       LINES(":bt"),
+	       "! second first\n"
+	       "> x.test.lua:5: in the function of line 1\n");
 	/* Caught there, and failed again outside. */
 	expect("test('it', function(t)\n"
 	       "  local ok, what = coroutine.resume(coroutine.create(function() error('first', 0) end))\n"
