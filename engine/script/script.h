@@ -74,7 +74,7 @@ void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char 
 bool pv_script_only_waits(const struct pv_script *script);
 
 /* Opens the prompt (config.failed) where this task waits, else the body of what runs, else any; without a task, at no function. Nothing if it
- * was opened for what runs now. From outside of a turn. */
+ * was opened for what runs now. */
 void pv_script_prompt(struct pv_script *script, uint32_t task, const char *message);
 
 /* Frees everything; nothing may be running. NULL is fine. */

@@ -258,7 +258,7 @@ static void test_prompt__calls_neither_lab_nor_world(void **state)
 /* What a prompt leaves in the script finds globals when it is over. */
 static void test_prompt__functions_outlive_it(void **state)
 {
-	struct session session = { .lines = LINES("keep = function() return n, type(print) end", "keep()") };
+	struct session session = { .lines = LINES("keep = function() return n, type(print) end", "keep()", "{}") };
 	struct fixture *f =
 	    fixture_create_prompting("test('one', function(t) local n = 4 error('e') end)\n"
 	                             "test('two', function(t) t:log(tostring((keep())) .. select(2, keep()) .. "
@@ -269,7 +269,7 @@ static void test_prompt__functions_outlive_it(void **state)
 	fixture_run_chunk(f);
 	fixture_run_test(f, 0);
 	fixture_run_test(f, 1);
-	assert_string_equal(pv_buf_str(&session.out), "! x.test.lua:1: e\n4\t\"function\"\n");
+	assert_string_equal(pv_buf_str(&session.out), "! x.test.lua:1: e\n4\t\"function\"\ntable: 0x00000001\n");
 	assert_string_equal(pv_buf_str(&f->log), "nilfunctiontable: 0x00000001\n");
 	fixture_destroy(f);
 	pv_buf_free(&session.out);
@@ -310,11 +310,12 @@ static void test_prompt__coroutines(void **state)
 	       "  local ok, what = pcall(coroutine.wrap(function() error('first', 0) end))\n"
 	       "  coroutine.wrap(function() pcall(coroutine.wrap(error), 1) end)()\n"
 	       "  t:assert_raises(coroutine.wrap(function() error('expected') end))\n"
+	       "  setmetatable({}, {__gc = coroutine.wrap(function() error('gc') end)}) collectgarbage()\n"
 	       "  error('second ' .. what, 0)\n"
 	       "end)",
 	       LINES(":bt"),
 	       "! second first\n"
-	       "> x.test.lua:5: in the function of line 1\n");
+	       "> x.test.lua:6: in the function of line 1\n");
 	/* Caught there, and failed again outside. */
 	expect("test('it', function(t)\n"
 	       "  local ok, what = coroutine.resume(coroutine.create(function() error('first', 0) end))\n"
@@ -338,6 +339,21 @@ static void test_prompt__once_for_each_test(void **state)
 	       LINES("n"),
 	       "! x.test.lua:1: 1\nnil\n"
 	       "! x.test.lua:4: 3\n3\n");
+}
+
+static void test_prompt__test_whose_time_is_up(void **state)
+{
+	(void)state;
+	expect("local vm = provium:vm('a', 'default'):boot()\n"
+	       "test('it', {timeout = '50ms'}, function(t)\n"
+	       "  local n = 1\n"
+	       "  vm:run('hang')\n"
+	       "end)",
+	       LINES(":where", "n"),
+	       "! timed out: the test's limit of 0.05s has passed\n"
+	       "x.test.lua:4: in the function of line 2\n"
+	       "     4 |   vm:run('hang')\n"
+	       "1\n");
 }
 
 static void test_prompt__where_a_task_waits(void **state)
@@ -438,6 +454,7 @@ int main(void)
 		cmocka_unit_test(test_prompt__functions_outlive_it),
 		cmocka_unit_test(test_prompt__coroutines),
 		cmocka_unit_test(test_prompt__once_for_each_test),
+		cmocka_unit_test(test_prompt__test_whose_time_is_up),
 		cmocka_unit_test(test_prompt__where_a_task_waits),
 		cmocka_unit_test(test_prompt__stack_that_overflowed),
 		cmocka_unit_test(test_prompt__without_memory),
