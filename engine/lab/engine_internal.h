@@ -162,10 +162,13 @@ void pv_retrace_destroy(struct pv_engine *engine);
 /* The first difference that counts: "run.argv[2]: \"b\" instead of \"a\"" of `now` against `then`, appended to `out`. False if there is
  * none. */
 bool pv_event_differs(const Pv__Event *now, const Pv__Event *then, bool rehearsal, bool secrets, struct pv_buf *out);
-/* "file.lua:12: run on the VM \"a\"": what an event is, for messages. */
-void pv_event_describe(const struct pv_state *state, const Pv__Event *event, struct pv_buf *out);
 /* Ids that were assigned, and times, from `then` into `now`. */
 void pv_event_take_ids(Pv__Event *now, const Pv__Event *then);
+
+/* ---- retrace_describe.c ---- */
+
+/* `the task ends, failed: "a.lua:7: no" at a.lua:7`: what an event is, for messages. */
+void pv_event_describe(const struct pv_state *state, const Pv__Event *event, struct pv_buf *out);
 
 /* ---- propose.c ---- */
 

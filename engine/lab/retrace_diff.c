@@ -1,4 +1,4 @@
-/* What an event is about, and where two differ: by the descriptions of the messages, so that no field is forgotten. */
+/* Where two events differ: by the descriptions of the messages, so that no field is forgotten. */
 #include <string.h>
 
 #include "engine/lab/engine_internal.h"
@@ -33,6 +33,7 @@ static const struct ignored ignored[] = {
 	{ &pv__file_completed__descriptor, "duration_ns", false },
 	{ &pv__open_stream_call__descriptor, "creation_site", false },
 	{ &pv__open_console_call__descriptor, "creation_site", false },
+	{ &pv__host_run_call__descriptor, "output_to_stderr", false }, /* as the flags of this execution want it */
 	{ &pv__script_input__descriptor, "results", false },
 	{ &pv__script_input__descriptor, "data", false },
 	{ &pv__file_dispatched__descriptor, "source", true },
@@ -281,43 +282,6 @@ bool pv_event_differs(const Pv__Event *now, const Pv__Event *then, bool rehearsa
 
 	pv_buf_free(&comparison.path);
 	return differs;
-}
-
-/* ---- describing ---- */
-
-static const char *field_name(const ProtobufCMessageDescriptor *type, unsigned id)
-{
-	const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, id);
-
-	return field != NULL ? field->name : "?";
-}
-
-static void describe_call(const struct pv_state *state, const Pv__CallStarted *call, struct pv_buf *out)
-{
-	const Pv__RunCall *run = call->op_case == PV__CALL_STARTED__OP_RUN ? call->run : NULL;
-	struct pv_vm_view vm;
-
-	pv_buf_addstr(out, field_name(&pv__call_started__descriptor, call->op_case));
-	for (size_t i = 0; run != NULL && i < run->n_argv && i < 4; i++) {
-		pv_buf_addstr(out, " ");
-		show_bytes(out, run->argv[i].data, run->argv[i].len);
-	}
-	if (pv_state_vm(state, call->vm, &vm))
-		pv_buf_addf(out, " on the VM \"%s\"", vm.name);
-}
-
-void pv_event_describe(const struct pv_state *state, const Pv__Event *event, struct pv_buf *out)
-{
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED)
-		describe_call(state, event->call_started, out);
-	else
-		pv_buf_addstr(out, field_name(&pv__event__descriptor, event->body_case));
-	if (event->body_case == PV__EVENT__BODY_SCRIPT_INPUT)
-		pv_buf_addf(out, " of %s", event->script_input->name);
-	if (event->body_case == PV__EVENT__BODY_VM_DECLARED)
-		pv_buf_addf(out, " of \"%s\"", event->vm_declared->name);
-	if (event->site != NULL && event->site->source != NULL)
-		pv_buf_addf(out, " at %s:%u", event->site->source, event->site->line);
 }
 
 /* ---- ids ---- */

@@ -403,6 +403,8 @@ static void start_script(struct pv_file_run *run)
 		.roots = run->config.roots,
 		.seed = run->config.seed,
 		.output_to_stderr = run->config.output_to_stderr,
+		.failed = run->config.failed,
+		.failed_arg = run->config.failed_arg,
 	};
 
 	run->script = pv_script_create(&config);
@@ -429,6 +431,11 @@ struct pv_file_run *pv_file_run_start(const struct pv_file_run_config *config)
 	start_timer(run);
 	start_script(run);
 	return run;
+}
+
+void pv_file_run_prompt(struct pv_file_run *run, uint32_t task, const char *message)
+{
+	pv_script_prompt(run->script, task, message);
 }
 
 bool pv_file_run_only_waits(const struct pv_file_run *run)

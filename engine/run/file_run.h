@@ -12,6 +12,7 @@
 
 #include "engine/lab/engine.h"
 #include "engine/run/filters.h"
+#include "engine/script/prompt.h"
 
 struct pv_file_run;
 
@@ -28,6 +29,8 @@ struct pv_file_run_config {
 	uint64_t seed;             /* of the script */
 	struct pv_amount reserved; /* of the resource pool, for the record */
 	bool output_to_stderr;     /* what the script prints */
+	pv_prompt_cb *failed;      /* as that of the script; NULL: none */
+	void *failed_arg;
 	/* The file is completed and its lab is closed. From a turn; may destroy the file run. */
 	void (*done)(void *arg, struct pv_file_run *run);
 	void *arg;
@@ -41,6 +44,9 @@ void pv_file_run_interrupt(struct pv_file_run *run, const char *reason);
 
 /* Fails the running test with `reason`; the file goes on with the next one. Nothing if no test runs. */
 void pv_file_run_end_test(struct pv_file_run *run, const char *reason);
+
+/* As pv_script_prompt(). */
+void pv_file_run_prompt(struct pv_file_run *run, uint32_t task, const char *message);
 
 /* Nothing moves the file but the world or another file. */
 bool pv_file_run_only_waits(const struct pv_file_run *run);

@@ -31,6 +31,7 @@ struct rehearsal {
 	char **roots; /* NULL-terminated */
 	uint64_t seed;
 	uint64_t stop_seq;
+	uint32_t stop_task; /* that it is about; 0: none */
 	bool until_found;
 	bool has_key;
 	uint8_t key[PV_ENGINE_MAC_KEY_BYTES];
@@ -42,9 +43,11 @@ struct rehearsal {
 	struct pv_results *results;
 	struct pv_report_text text;
 	struct pv_file_run *running;
+	uint32_t running_file;
 	bool done;
 	bool diverged;
 	bool cut;
+	bool prompted; /* where the running file was lost */
 };
 
 /* ---- what the record says ---- */
@@ -142,6 +145,12 @@ static void look_for_until(struct rehearsal *rehearsal, uint64_t seq, const Pv__
 	}
 }
 
+static void look_for_stop_task(struct rehearsal *rehearsal, uint64_t seq, const Pv__Event *event)
+{
+	if (seq == rehearsal->stop_seq && event->has_task)
+		rehearsal->stop_task = event->task;
+}
+
 static bool gather(void *arg, uint64_t seq, const Pv__Event *event, const struct pv_state *before)
 {
 	struct rehearsal *rehearsal = arg;
@@ -154,6 +163,7 @@ static bool gather(void *arg, uint64_t seq, const Pv__Event *event, const struct
 	         event->file_dispatched->id <= rehearsal->n_files)
 		take_dispatched(rehearsal, event->file_dispatched);
 	look_for_until(rehearsal, seq, event, before);
+	look_for_stop_task(rehearsal, seq, event);
 	return true;
 }
 
@@ -314,6 +324,23 @@ static void turn(struct rehearsal *rehearsal)
 	pv_engine_turn(rehearsal->engine);
 }
 
+static void prompt(void *arg, struct pv_prompt *opened)
+{
+	struct rehearsal *rehearsal = arg;
+
+	rehearsal->prompted = pv_engine_is_lost(rehearsal->engine, rehearsal->running_file);
+	rehearsal->options->prompt(rehearsal->options->prompt_arg, opened);
+}
+
+/* The file has stopped, or diverged while no task was at work. */
+static void prompt_at_stop(struct rehearsal *rehearsal, const struct file *file)
+{
+	const char *trouble = pv_engine_retrace_trouble(rehearsal->engine, file->id);
+
+	if (rehearsal->options->prompt && !rehearsal->prompted && trouble)
+		pv_file_run_prompt(rehearsal->running, rehearsal->stop_task, trouble);
+}
+
 /* What its script does finds no ear any more: it is unwound. */
 static void give_up(struct rehearsal *rehearsal, uint32_t file)
 {
@@ -355,6 +382,8 @@ static void rehearse_file(struct rehearsal *rehearsal, const struct file *file)
 		.timeout_ns = run->timeout_ns,
 		.seed = pv_run_file_seed(rehearsal->seed, file->root_path),
 		.output_to_stderr = rehearsal->options->json,
+		.failed = rehearsal->options->prompt ? prompt : NULL,
+		.failed_arg = rehearsal,
 		.done = file_done,
 		.arg = rehearsal,
 	};
@@ -365,11 +394,15 @@ static void rehearse_file(struct rehearsal *rehearsal, const struct file *file)
 		config.source_len = file->source.len;
 	}
 	rehearsal->done = false;
+	rehearsal->prompted = false;
+	rehearsal->running_file = file->id;
 	rehearsal->running = pv_file_run_start(&config);
 	while (rehearsal->running && !rehearsal->done && !pv_engine_is_lost(rehearsal->engine, file->id) &&
 	       !pv_engine_retrace_is_over(rehearsal->engine, file->id))
 		turn(rehearsal);
 	if (!rehearsal->done) {
+		if (rehearsal->running)
+			prompt_at_stop(rehearsal, file);
 		tell_trouble(rehearsal, file);
 		give_up(rehearsal, file->id);
 	} else if (pv_engine_retrace_at(rehearsal->engine, file->id) != PV_RETRACE_AT_END) {

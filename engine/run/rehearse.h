@@ -3,6 +3,7 @@
 #define PV_RUN_REHEARSE_H
 
 #include "engine/run/run.h"
+#include "engine/script/prompt.h"
 
 struct pv_rehearse_options {
 	struct pv_journal *record; /* open for reading; stays the caller's */
@@ -14,6 +15,9 @@ struct pv_rehearse_options {
 	enum pv_verbosity verbosity;
 	enum pv_color color;
 	bool json;
+	/* At the first failure of each test and chunk, and where the rehearsal stops or diverges; NULL: no. */
+	pv_prompt_cb *prompt;
+	void *prompt_arg;
 };
 
 /* Executes the files that the run dispatched, one after the other: with the source that is in their place now, else with the recorded one.

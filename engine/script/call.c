@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 
@@ -126,6 +127,7 @@ enum pv_err pv_calls_start(lua_State *L, struct pv_calls *calls, size_t i, uint3
 	proposal.event.call_started = started;
 	err = pv_engine_call(calls->engine, &proposal.event, on_outcome, slot, &msg);
 	if (err != PV_OK) {
+		pv_prompt_at_refusal(L);
 		slot->error = pv_xstrdup(msg.text);
 		return err;
 	}

@@ -4,6 +4,7 @@
 
 #include "engine/script/co.h"
 #include "engine/script/coroutine.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 
 enum status { RUNNING, SUSPENDED, NORMAL, DEAD };
@@ -208,6 +209,8 @@ static int finish_wrap(lua_State *L, lua_State *co, int n)
 		return n;
 	status = lua_status(co);
 	if (status != LUA_OK && status != LUA_YIELD) {
+		if (pv_script_of(L)->running != NULL)
+			pv_prompt_at_error(pv_script_of(L)->running, co);
 		/* The coroutine is over: close what it left open; an error in there replaces this one. */
 		status = lua_resetthread(co);
 		lua_xmove(co, L, 1);
@@ -245,6 +248,32 @@ static int wrap_call(lua_State *L)
 		return wrap_fetched(L, NULL);
 	}
 	return finish_wrap(L, co, start_resume(L, co, lua_gettop(L), wrap_continued));
+}
+
+bool pv_is_resume(lua_CFunction fn)
+{
+	return fn == co_resume;
+}
+
+/* The function at the top of a waiting thread is the one of these that resumed the inner one. */
+lua_State *pv_coroutine_inner(lua_State *L)
+{
+	lua_State *co = NULL;
+	lua_Debug ar;
+
+	if (lua_status(L) != LUA_YIELD || !lua_checkstack(L, 2) || !lua_getstack(L, 0, &ar))
+		return NULL;
+	lua_getinfo(L, "f", &ar);
+	if (lua_tocfunction(L, -1) == wrap_call) {
+		lua_getupvalue(L, -1, 1);
+		co = lua_tothread(L, -1);
+		lua_pop(L, 1);
+	} else if (lua_tocfunction(L, -1) == co_resume && lua_getlocal(L, &ar, 1) != NULL) {
+		co = lua_tothread(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	return co != NULL && pv_thread_is_held(co) ? co : NULL;
 }
 
 /* ---- the rest ---- */

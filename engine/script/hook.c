@@ -1,10 +1,13 @@
 /* The count hook: nobody computes for long without the others having their turn, and cancelled tasks end. */
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 
 /* Lua outside of tasks, such as the __tostring of an error value, is bounded. */
 static void count_slice(lua_State *L, struct pv_script *script)
 {
-	if (script->slices_left > 0)
+	if (script->prompt != NULL)
+		pv_prompt_slice(L, script->prompt);
+	else if (script->slices_left > 0)
 		script->slices_left--;
 	else
 		pv_raise(L, "a function that the runner called took too long");

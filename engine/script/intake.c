@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/lab/input.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/text.h"
@@ -269,8 +270,10 @@ static void record(lua_State *L, const char *name, struct taking *taking)
 	pv_proposal_init(&proposal, script, L);
 	proposal.event.body_case = PV__EVENT__BODY_SCRIPT_INPUT;
 	proposal.event.script_input = &input;
-	if (pv_engine_input(script->engine, &proposal.event, take, taking, &box->out, &msg) != PV_OK)
-		pv_raise(L, "%s: %s", name, msg.text);
+	if (pv_engine_input(script->engine, &proposal.event, take, taking, &box->out, &msg) == PV_OK)
+		return;
+	pv_prompt_at_refusal(L);
+	pv_raise(L, "%s: %s", name, msg.text);
 }
 
 /* `data`: the rest of the bytes; moved on behind what the value takes of them. */
@@ -326,6 +329,7 @@ int pv_intake(lua_State *L, const char *name, int first, pv_intake_fn *fn, void 
 	struct box *box;
 	int at;
 
+	pv_prompt_refuse(L, name);
 	luaL_checkstack(L, 6, name);
 	box = lua_newuserdatauv(L, sizeof(*box), 0);
 	at = lua_gettop(L);

@@ -59,6 +59,11 @@ static int protected_call_with_handler(lua_State *L)
 	return finish(L, status, 2);
 }
 
+bool pv_is_protected_call(lua_CFunction fn)
+{
+	return fn == protected_call || fn == protected_call_with_handler;
+}
+
 void pv_open_protected(lua_State *L)
 {
 	lua_register(L, "pcall", protected_call);

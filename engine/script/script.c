@@ -77,6 +77,8 @@ struct pv_script *pv_script_create(const struct pv_script_config *config)
 
 	script->engine = config->engine;
 	script->output_to_stderr = config->output_to_stderr;
+	script->failed = config->failed;
+	script->failed_arg = config->failed_arg;
 	script->file = config->file;
 	script->root_lab = script->scope_lab = config->root_lab;
 	script->path = pv_xstrdup(config->path);
@@ -116,6 +118,7 @@ void pv_script_destroy(struct pv_script *script)
 	free(script->path);
 	free(script->shown_path);
 	free(script->source);
+	free(script->prompt_source);
 	free(script);
 }
 
@@ -160,6 +163,8 @@ void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, vo
 		source.text = pv_buf_str(&text);
 		source.len = text.len;
 	}
+	if (script->failed != NULL && trouble == 0)
+		script->prompt_source = pv_xasprintf("%.*s", (int)source.len, source.text);
 	pv_source_skip_preamble(&source.text, &source.len);
 	if (trouble != 0) {
 		pv_err_sys(&msg, PV_ERR_IO, trouble, "%s", script->shown_path);

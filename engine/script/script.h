@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "engine/lab/engine.h"
+#include "engine/script/prompt.h"
 #include "proto/err.h"
 #include "proto/journal.pb-c.h"
 
@@ -33,6 +34,9 @@ struct pv_script_config {
 	size_t source_len;
 	uint64_t seed;         /* of math.random */
 	bool output_to_stderr; /* print and io.write: something else owns stdout */
+	/* At the first failure of the chunk and of each test, before its stack is unwound; NULL: not asked for. In a turn. */
+	pv_prompt_cb *failed;
+	void *failed_arg;
 };
 
 /* Strings and the source are copied. */
@@ -68,6 +72,10 @@ void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char 
 
 /* True if there are tasks and each waits for something other than its own clock: then only the world, or another file, moves this one. */
 bool pv_script_only_waits(const struct pv_script *script);
+
+/* Opens the prompt (config.failed) where this task waits, else the body of what runs, else any; without a task, at no function. Nothing if it
+ * was opened for what runs now. */
+void pv_script_prompt(struct pv_script *script, uint32_t task, const char *message);
 
 /* Frees everything; nothing may be running. NULL is fine. */
 void pv_script_destroy(struct pv_script *script);

@@ -42,6 +42,11 @@ struct pv_script {
 	bool output_to_stderr;
 	char *source; /* of the main chunk, until it is loaded; NULL: in the file `path` */
 	size_t source_len;
+	pv_prompt_cb *failed; /* NULL: no prompt is wanted */
+	void *failed_arg;
+	struct pv_prompt *prompt; /* that is open; NULL: none */
+	bool prompted_at_loss;    /* where the script left its record */
+	char *prompt_source;      /* text of the main chunk, for the prompt; NULL: unknown */
 	lua_State *L;
 	struct pv_lua_memory memory;
 	size_t userdata_offsets
@@ -75,6 +80,9 @@ struct pv_script *pv_script_of(lua_State *L);
 /* Runs `fn` in protected mode on the main stack with `ud` as its light userdata argument. On failure returns false and,
  * if `error` is not NULL, stores the message (the caller frees). The only way into Lua besides resuming tasks. */
 bool pv_enter(struct pv_script *script, lua_CFunction fn, void *ud, char **error) PV_MUST_CHECK;
+
+/* pcall or xpcall. */
+bool pv_is_protected_call(lua_CFunction fn);
 
 /* Raises a Lua error: position of the nearest Lua frame, then the text in the format of lua_pushfstring(). */
 _Noreturn void pv_raise(lua_State *L, const char *fmt, ...);

@@ -35,6 +35,25 @@ void pv_push_id(lua_State *L, int idx)
 	lua_pushstring(L, text);
 }
 
+void pv_shown_forget(struct pv_script *script, uint64_t n)
+{
+	lua_State *L = script->L;
+
+	if (script->n_shown == n)
+		return;
+	/* Keys that are there: nothing is allocated. */
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+	for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+		if ((uint64_t)lua_tointeger(L, -1) <= n)
+			continue;
+		lua_pushvalue(L, -2);
+		lua_pushnil(L);
+		lua_rawset(L, -5);
+	}
+	lua_pop(L, 1);
+	script->n_shown = n;
+}
+
 static bool is_object(lua_State *L, int idx)
 {
 	int type = lua_type(L, idx);

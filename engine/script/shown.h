@@ -4,9 +4,15 @@
 
 #include <lua.h>
 #include <stddef.h>
+#include <stdint.h>
+
+struct pv_script;
 
 /* As luaL_tolstring(). */
 const char *pv_tolstring(lua_State *L, int idx, size_t *len);
+
+/* Forgets the ids that were given behind the first `n`: as if those objects had not been shown. Never raises. */
+void pv_shown_forget(struct pv_script *script, uint64_t n);
 
 /* Pushes the id of the object at `idx`: "0x00000001". */
 void pv_push_id(lua_State *L, int idx);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 
 static bool ends_with(const char *text, const char *end)
@@ -84,6 +85,9 @@ void pv_propose_or_raise(lua_State *L, struct pv_proposal *proposal, const char 
 {
 	struct pv_errmsg msg;
 
-	if (pv_engine_propose(pv_script_of(L)->engine, &proposal->event, &msg) != PV_OK)
-		pv_raise(L, "%s: %s", what, msg.text);
+	pv_prompt_refuse(L, what);
+	if (pv_engine_propose(pv_script_of(L)->engine, &proposal->event, &msg) == PV_OK)
+		return;
+	pv_prompt_at_refusal(L);
+	pv_raise(L, "%s: %s", what, msg.text);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/script/co.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -140,13 +141,12 @@ static int take_error_text(lua_State *L)
 	return 0;
 }
 
-/* The text of the error value on top of the task's stack; the caller frees. */
-static char *error_text(struct pv_task *task)
+char *pv_error_text(struct pv_script *script, lua_State *from)
 {
-	struct error_text error = { .from = task->L };
+	struct error_text error = { .from = from };
 	char *trouble = NULL;
 
-	if (!pv_enter(task->script, take_error_text, &error, &trouble))
+	if (!pv_enter(script, take_error_text, &error, &trouble))
 		return trouble;
 	return error.text;
 }
@@ -207,6 +207,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	if (status != LUA_OK && !task->cancelled)
 		traceback = pv_traceback(task->L);
 	if (status != LUA_OK) {
+		pv_prompt_at_error(task, task->L);
 		/* Runs what is left to be closed; an error in there replaces this one. */
 		script->running = task;
 		lua_resetthread(task->L);
@@ -216,7 +217,7 @@ static void end(struct pv_task *task, int status, int n_results)
 	if (task->background != NULL)
 		pv_background_close(task);
 	if (task->verdict == PV__VERDICT__VERDICT_FAILED)
-		message = with_traceback(task, error_text(task), traceback);
+		message = with_traceback(task, pv_error_text(script, task->L), traceback);
 	else if (task->verdict == PV__VERDICT__VERDICT_SKIPPED && script->unit.skip_reason != NULL)
 		message = pv_xstrdup(script->unit.skip_reason);
 	task->n_results = status == LUA_OK ? n_results : 0;

@@ -83,6 +83,9 @@ void pv_task_wake(struct pv_task *task);
 /* Flags the task and withdraws what it waits for. */
 void pv_task_cancel(struct pv_task *task);
 
+/* The text of the error value on top of `from`'s stack; the caller frees. */
+char *pv_error_text(struct pv_script *script, lua_State *from);
+
 /* A turn of the script: runs what is ready, ends the unit if all tasks have ended (its `done` may destroy the script). */
 void pv_script_turn(void *script);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/script/args.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -44,6 +45,11 @@ static void check_t(lua_State *L, const char *what)
 
 static int t_assert_raises(lua_State *L);
 
+bool pv_is_assert_raises(lua_CFunction fn)
+{
+	return fn == t_assert_raises;
+}
+
 static unsigned count_assert_raises(lua_State *L)
 {
 	lua_Debug ar;
@@ -81,8 +87,10 @@ static int fail(lua_State *L, unsigned own)
 	lua_insert(L, -2);
 	lua_concat(L, 2);
 	text = lua_tolstring(L, -1, &len);
-	if (count_around(L) <= own)
+	if (count_around(L) <= own) {
 		pv_unit_fail(pv_script_of(L), text, len);
+		pv_prompt_at_failure(pv_script_of(L)->running, L, text);
+	}
 	return lua_error(L);
 }
 
@@ -268,8 +276,10 @@ static int t_log(lua_State *L)
 	proposal.event.test_logged = &logged;
 	err = pv_engine_propose(script->engine, &proposal.event, &msg);
 	free(logged.text);
-	if (err != PV_OK)
+	if (err != PV_OK) {
+		pv_prompt_at_refusal(L);
 		pv_raise(L, "t:log: %s", msg.text);
+	}
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "engine/script/boot_opts.h"
 #include "engine/script/handles.h"
 #include "engine/script/lab_methods.h"
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -103,8 +104,10 @@ static int lab_lab(lua_State *L)
 	err = pv_engine_propose(script->engine, &proposal.event, &msg);
 	if (created.name != given)
 		free(created.name); /* the engine made one up */
-	if (err != PV_OK)
+	if (err != PV_OK) {
+		pv_prompt_at_refusal(L);
 		pv_raise(L, "lab:lab: %s", msg.text);
+	}
 	pv_push_handle(L, PV__MEMBER_KIND__MEMBER_KIND_LAB, created.id);
 	return 1;
 }

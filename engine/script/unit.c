@@ -81,6 +81,7 @@ void pv_unit_check_timer(struct pv_script *script)
 	unit->forced = PV__VERDICT__VERDICT_TIMED_OUT;
 	unit->forced_reason =
 	    pv_xasprintf("timed out: the test's limit of %s has passed", pv_show_limit(unit->limit_ns, limit));
+	pv_script_prompt(script, 0, unit->forced_reason);
 	pv_unit_cancel_tasks(script);
 }
 

@@ -22,6 +22,7 @@ struct pv_unit {
 	Pv__Verdict forced;   /* UNSPECIFIED unless cancelled or timed out */
 	char *forced_reason;
 	char *failure;     /* first one; NULL: none */
+	bool prompted;     /* the prompt was opened */
 	char *skip_reason; /* NULL: not skipped */
 	struct pv_engine_timer timer;
 	uint64_t limit_ns;

@@ -1,4 +1,5 @@
 /* How a C function that Lua calls waits: by yielding its task, or, where Lua cannot yield, by turning the engine. */
+#include "engine/script/prompt_internal.h"
 #include "engine/script/script_internal.h"
 
 /* Turns of the engine inside each other, over all scripts: each takes some KB of the C stack. */
@@ -20,6 +21,7 @@ struct pv_task *pv_task_current(lua_State *L, const char *what)
 {
 	struct pv_script *script = pv_script_of(L);
 
+	pv_prompt_refuse(L, what);
 	if (script->closing || script->finalizing > 0 || (!lua_isyieldable(L) && pv_in_finalizer(L)))
 		pv_raise(L, "%s: a finalizer (__gc) cannot call the lab", what);
 	if (script->running == NULL)

@@ -11,11 +11,12 @@
 #include "engine/replay/viewer_terminal.h"
 #include "engine/run/rehearse.h"
 #include "tools/provium/recorded_flags.h"
+#include "tools/provium/repl.h"
 #include "tools/provium/verb.h"
 
 struct flags {
 	const char *config, *at, *until, *diff;
-	bool dot, script, step;
+	bool dot, repl, script, step;
 	struct pv_timeline_options timeline;
 };
 
@@ -43,7 +44,8 @@ static const struct pv_option options[] = {
 	  .help = "execute the Lua files again, answered from the record: replay --script RUN [FILE]" },
 	{ "until", 0, PV_OPTION_TEXT, AT(until), .argument = "TEST|SEQ",
 	  .help = "with --script: stop behind the end of TEST, or behind event SEQ" },
-	PV_OPTION_NOT_YET("repl"),
+	{ "repl", 0, PV_OPTION_FLAG, AT(repl),
+	  .help = "with --script: a Lua prompt where a test fails, where the script diverges and where --until stops" },
 	{ .name = NULL },
 };
 
@@ -78,6 +80,7 @@ static enum pv_err show_at(struct pv_journal *journal, const struct flags *flags
 static enum pv_exit rehearse(const struct flags *flags, const char *run, const char *file)
 {
 	struct pv_recorded_flags recorded;
+	struct pv_repl repl = { .input = stdin };
 	enum pv_exit code = PV_EXIT_TROUBLE;
 	struct pv_journal *journal;
 	char *dir;
@@ -93,9 +96,12 @@ static enum pv_exit rehearse(const struct flags *flags, const char *run, const c
 			.until = flags->until,
 			.verbosity = PV_NORMAL,
 			.json = flags->timeline.json,
+			.prompt = flags->repl ? pv_repl : NULL,
+			.prompt_arg = &repl,
 		};
 		code = pv_rehearse(&rehearsal);
 	}
+	pv_repl_finish(&repl);
 	pv_recorded_flags_free(&recorded);
 	pv_journal_close(journal);
 	free(dir);
@@ -222,6 +228,11 @@ static enum pv_exit run(char *const *argv)
 		code = PV_EXIT_TROUBLE;
 	else if (flags.until && !flags.script)
 		code = pv_verb_usage(&pv_verb_replay, "--until ends a --script replay: it needs --script");
+	else if (flags.repl && !flags.script)
+		code = pv_verb_usage(&pv_verb_replay,
+		                     "--repl looks into scripts that are executed again: it needs --script");
+	else if (flags.repl && flags.timeline.json)
+		code = pv_verb_usage(&pv_verb_replay, "--repl and --json exclude each other: both own stdout");
 	else if (flags.script && (rest.n == 1 || rest.n == 2))
 		code = rehearse(&flags, rest.items[0], rest.n == 2 ? rest.items[1] : NULL);
 	else if (rest.n != 1)

@@ -131,6 +131,13 @@ void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char 
 		end_with(script, verdict, reason);
 }
 
+void pv_script_prompt(struct pv_script *script, uint32_t task, const char *message)
+{
+	(void)script;
+	(void)task;
+	(void)message;
+}
+
 bool pv_script_only_waits(const struct pv_script *script)
 {
 	return script->running && !script->finish.queued;

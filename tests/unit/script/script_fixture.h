@@ -54,6 +54,8 @@ struct fixture {
 
 /* Creates the engine and a script of this source, shown as "x.test.lua". */
 struct fixture *fixture_create(const char *source);
+/* The same, with a prompt at failures. */
+struct fixture *fixture_create_prompting(const char *source, pv_prompt_cb *failed, void *arg);
 void fixture_destroy(struct fixture *f);
 
 /* Turns the engine until what was started is done; fails the test after 20 s. */
