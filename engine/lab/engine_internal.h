@@ -109,6 +109,7 @@ struct pv_engine {
 	struct pv_subjects subjects; /* of the event being recorded, as are the streams */
 	uint32_t *streams;
 	size_t streams_size;
+	uint64_t next_fold; /* event behind which the state is stored next; 0: the next multiple of PV_FOLD_EVERY */
 	bool has_failed;
 	struct pv_errmsg failure;
 };

@@ -55,10 +55,11 @@ static void store_state(struct pv_engine *engine, uint64_t seq)
 	enum pv_err err;
 
 	/* While files are retraced out of order the state is not the one behind this event. */
-	if (seq % PV_FOLD_EVERY != 0 || engine->retrace != NULL)
+	if (seq % PV_FOLD_EVERY != 0 || seq < engine->next_fold || engine->retrace != NULL)
 		return;
 	pv_state_serialise(engine->state, &bytes);
 	err = pv_journal_put_fold(engine->config.journal, pv_buf_str(&bytes), bytes.len, &msg);
+	engine->next_fold = pv_fold_next(seq, bytes.len);
 	pv_buf_free(&bytes);
 	if (err != PV_OK)
 		pv_engine_fail(engine, err, &msg);
@@ -70,8 +71,9 @@ void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *ev
 {
 	struct pv_track *track = pv_track(engine, event->has_file ? event->file : 0);
 	struct pv_engine_listener *listener, *next;
-	struct pv_errmsg reason = { 0 };
+	struct pv_errmsg reason;
 
+	reason.text[0] = '\0';
 	if (pv_state_apply(engine->state, event, &reason) != PV_OK)
 		PV_BUG("event %llu was decided but does not apply: %s", (unsigned long long)seq, reason.text);
 	if (track != NULL)
@@ -85,10 +87,11 @@ void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *ev
 enum pv_err pv_engine_append(struct pv_engine *engine, Pv__Event *event, struct pv_errmsg *msg)
 {
 	struct pv_seal seal = { 0 };
-	struct pv_errmsg reason = { 0 };
+	struct pv_errmsg reason;
 	uint64_t seq = 0;
 	enum pv_err err;
 
+	reason.text[0] = '\0';
 	err = pv_seal_event(engine, event, &seal, &reason);
 	if (err == PV_OK)
 		err = append(engine, event, &seq, &reason);

@@ -14,7 +14,7 @@ typedef bool pv_fold_cb(void *arg, uint64_t seq, const Pv__Event *event, const s
 
 /* Walks the records of `journal` from the first to `last` (0: the last committed one), calls `cb` (may be NULL) for each and folds
  * it into `state`, which is a new one. Without `cb` it begins with the last state that the journal has stored up to there
- * (journal/tables.h), so that it costs at most PV_FOLD_EVERY events; that this is the state which the events give is checked by an
+ * (journal/tables.h), so that it costs at most the events between two of them; that this is the state which the events give is checked by an
  * audit alone. *at (may be NULL) is the number of the last event folded. Errors of the cursor; PV_ERR_CORRUPT and
  * PV_ERR_VERSION for events that do not decode or do not fit, naming them. */
 enum pv_err pv_fold_walk(struct pv_journal *journal, uint64_t last, struct pv_state *state, pv_fold_cb *cb, void *arg,

@@ -22,23 +22,33 @@
 #define GROWTH    3.0 /* at most, from the smallest lab to the largest */
 #define NOISE_US  1.0 /* differences below say nothing */
 #define N_SIZES   4
-#define N_FIGURES 7
+#define N_FIGURES 9
+#define SPREAD    10 /* names that the passes of a figure take turns with */
 
 static const unsigned sizes[N_SIZES] = { 10, 100, 1000, 10000 };
 
-/* `K` is one of the lab's members, `i` counts. Each gives the operations of one pass. */
+enum passes {
+	SAME, /* REPEATS, over a few members from all over the lab: what is cached is the same in each lab, what is looked through is not */
+	EACH, /* one for each member: a handle has to be made, as in the first use of any; in a large lab nothing is cached */
+	ALL, /* each over all members: as many as make 40000 */
+};
+
+/* `K` is one of the lab's members, `i` counts. Each gives the operations of one pass; those of ALL are members. */
 static const struct figure {
 	const char *name, *before, *body;
 	unsigned operations;
+	enum passes passes;
 } figures[N_FIGURES] = {
-	{ "(floor: empty call)", "local function f() end", "f(provium, K)", 1 },
-	{ "lookup  lab:vm(name)", "", "provium:vm(K)", 1 },
-	{ "lookup  lab.name", "", "local _ = provium[K]", 1 },
-	{ "lab:bridge(name), there", "provium:bridge('lan')", "provium:bridge('lan')", 1 },
-	{ "vm, remove", "", "local n = 't' .. S .. '-' .. i provium:vm(n, 'default') provium:remove(n)", 2 },
-	{ "lab, remove", "", "provium:remove(provium:lab())", 2 },
+	{ "(floor: empty call)", "local function f() end", "f(provium, K)", 1, SAME },
+	{ "lookup  lab:vm(name)", "", "provium:vm(K)", 1, SAME },
+	{ "lookup  lab.name", "", "local _ = provium[K]", 1, SAME },
+	{ "each once, lab:vm(name)", "", "provium:vm('m' .. i)", 1, EACH },
+	{ "lab:members(), a member", "", "provium:members()", 1, ALL },
+	{ "lab:bridge(name), there", "provium:bridge('lan')", "provium:bridge('lan')", 1, SAME },
+	{ "vm, remove", "", "local n = 't' .. S .. '-' .. i provium:vm(n, 'default') provium:remove(n)", 2, SAME },
+	{ "lab, remove", "", "provium:remove(provium:lab())", 2, SAME },
 	{ "include, remove", "local v = provium:lab():vm('shared', 'default')", "provium:include(v) provium:remove(v)",
-	  2 },
+	  2, SAME },
 };
 
 struct bench {
@@ -164,8 +174,12 @@ static double grow(struct bench *bench, unsigned size)
 
 static double measure(struct bench *bench, const struct figure *figure)
 {
-	char *source = pv_xasprintf("local S = %u\n%s\nfor i = 1, %d do local K = 'm' .. (i * 7919 %% S + 1) %s end",
-	                            bench->members, figure->before, REPEATS, figure->body);
+	const unsigned all = 40000 / bench->members;
+	const unsigned passes = figure->passes == SAME ? REPEATS : figure->passes == EACH ? bench->members : all;
+	const unsigned operations = figure->operations * passes * (figure->passes == ALL ? bench->members : 1);
+	char *source = pv_xasprintf("local S, N = %u, {}\n%s\nfor j = 0, %d do N[j] = 'm' .. (j * S // %d + 1) end\n"
+	                            "for i = 1, %u do local K = N[i %% %d] %s end",
+	                            bench->members, figure->before, SPREAD - 1, SPREAD, passes, SPREAD, figure->body);
 	double best = run_chunk(bench, source);
 
 	/* The least disturbed round. */
@@ -175,7 +189,7 @@ static double measure(struct bench *bench, const struct figure *figure)
 		best = us < best ? us : best;
 	}
 	free(source);
-	return best / REPEATS / figure->operations;
+	return best / operations;
 }
 
 static int run(const char *title, struct pv_journal *journal)

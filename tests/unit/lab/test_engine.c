@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "engine/lab/engine.h"
 #include "fake_driver.h"
 #include "journal/journal.h"
+#include "journal/tables.h"
 #include "proto/mem.h"
 
 struct fixture {
@@ -765,6 +767,68 @@ static void test_admission__without_one_a_claim_is_taken_at_once(void **state)
 	assert_int_equal(claim(f, &handle, &msg), PV_ERR_EXISTS);
 }
 
+/* ---- states in the journal ---- */
+
+struct fold_rows {
+	size_t n;
+	uint64_t at[16];
+};
+
+static bool note_fold(void *arg, const uint8_t *key, size_t key_len, const uint8_t *data, size_t len)
+{
+	struct fold_rows *rows = arg;
+	uint64_t seq = 0;
+
+	(void)data;
+	(void)len;
+	assert_int_equal(key_len, 8);
+	assert_true(rows->n < 16);
+	for (size_t i = 0; i < key_len; i++)
+		seq = seq << 8 | key[i];
+	rows->at[rows->n++] = seq;
+	return true;
+}
+
+static struct fold_rows folds_of(struct fixture *f)
+{
+	struct fold_rows rows = { .n = 0 };
+	struct pv_errmsg msg;
+
+	assert_int_equal(pv_journal_commit(f->journal, &msg), PV_OK);
+	assert_int_equal(pv_journal_rows(f->journal, PV_TABLE_FOLDS, note_fold, &rows, &msg), PV_OK);
+	return rows;
+}
+
+/* A small state each 10000 events; a large one, which costs more, the less often the larger it is. */
+static void test_folds__thin_out(void **state)
+{
+	struct fixture *f = *state;
+	struct fold_rows rows;
+	char name[64];
+
+	while (pv_journal_last_seq(f->journal) < 20000) {
+		Pv__Event event = PV__EVENT__INIT;
+		Pv__Notice notice = PV__NOTICE__INIT;
+
+		notice.text = (char *)"x";
+		event.body_case = PV__EVENT__BODY_NOTICE;
+		event.notice = &notice;
+		propose(f, &event);
+	}
+	rows = folds_of(f);
+	assert_int_equal(rows.n, 2);
+	assert_int_equal(rows.at[0], 10000);
+	assert_int_equal(rows.at[1], 20000);
+	for (unsigned i = 0; pv_journal_last_seq(f->journal) < 50000; i++) {
+		memset(name, 'n', sizeof(name));
+		snprintf(name + 50, sizeof(name) - 50, "%u", i);
+		declare_vm(f, name, NULL);
+	}
+	rows = folds_of(f); /* more than 1 MB at 30000: the next one is far */
+	assert_int_equal(rows.n, 3);
+	assert_int_equal(rows.at[2], 30000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -785,6 +849,7 @@ int main(void)
 		WITH_ENGINE(test_admission__a_grant_that_came_too_late),
 		WITH_ENGINE(test_admission__claims),
 		WITH_ENGINE(test_admission__without_one_a_claim_is_taken_at_once),
+		WITH_ENGINE(test_folds__thin_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

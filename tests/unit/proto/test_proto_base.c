@@ -47,6 +47,18 @@ static void test_crc32c__pieces_and_table(void **state)
 	}
 }
 
+/* Long enough for three parts at once, of all lengths, twice over. */
+static void test_crc32c__long(void **state)
+{
+	static uint8_t bytes[3 * 512 * 2 + 200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 37 + i / 256 * 5 + 11);
+	for (uint32_t len = 0; len <= sizeof(bytes); len++)
+		assert_int_equal(pv_crc32c(len * 7919, bytes, len), pv_crc32c_by_table(len * 7919, bytes, len));
+}
+
 static void test_err__wrapping_reads_outward(void **state)
 {
 	struct pv_errmsg msg;
@@ -106,6 +118,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c__known_vectors),
 		cmocka_unit_test(test_crc32c__pieces_and_table),
+		cmocka_unit_test(test_crc32c__long),
 		cmocka_unit_test(test_err__wrapping_reads_outward),
 		cmocka_unit_test(test_err__wrapping_cuts_at_the_end),
 		cmocka_unit_test(test_buf__grows_drains_and_stays_text),
