@@ -20,8 +20,8 @@ struct pv_rehearse_options {
 	void *prompt_arg;
 };
 
-/* Executes the files that the run dispatched, one after the other: with the source that is in their place now, else with the recorded one.
- * Reports as a run. PV_EXIT_OK or PV_EXIT_UNCLEAN as it comes out now, PV_EXIT_PROOF if a script does something else than what was
+/* Executes the files that the run dispatched, one after the other: with the recorded source; without one, and with `file`, with what is
+ * there now. Reports as a run. PV_EXIT_OK or PV_EXIT_UNCLEAN as it comes out now (UNCLEAN if a record breaks off), PV_EXIT_PROOF if a script does something else than what was
  * recorded: told on stderr with both places and the first difference. */
 enum pv_exit pv_rehearse(const struct pv_rehearse_options *options);
 
