@@ -91,7 +91,7 @@ static int reserve(struct pv_journal *journal, size_t record_len, uint8_t **reco
 
 static void seal(struct pv_journal *journal, uint8_t *record, size_t record_len, uint64_t *seq)
 {
-	pv_record_seal(record, record_len, journal->chain, pv_checkpoints_leaf(journal));
+	pv_record_seal(record, record_len, journal->chain);
 	journal->last_seq++;
 	if (seq != NULL)
 		*seq = journal->last_seq;

@@ -22,10 +22,6 @@ struct pv_checkpoints {
 	char origin[PV_ORIGIN_MAX + 1];
 	uint64_t last;         /* size of the last one in the table */
 	struct pv_merkle tree; /* the hasher's while it is busy */
-	/* Both NULL where taking them would cost the writer as much as it spares. */
-	struct pv_leaves *leaves;  /* of the records since the last job */
-	struct pv_leaves *at_work; /* the hasher's while it is busy */
-	bool is_short;             /* the job under way has all it needs in at_work */
 };
 
 static MDB_val be64_key(uint64_t number, uint8_t bytes[8])
@@ -56,31 +52,6 @@ static int load_tree(struct pv_journal *journal, struct pv_checkpoints *points)
 	return 0;
 }
 
-static void free_points(struct pv_checkpoints *points)
-{
-	if (points == NULL)
-		return;
-	free(points->leaves);
-	free(points->at_work);
-	free(points);
-}
-
-/* Without memory the hasher reads the file. */
-static void start_leaves(const struct pv_journal *journal, struct pv_checkpoints *points)
-{
-	if (journal->dir == NULL || !pv_record_hashes_are_cheap())
-		return;
-	points->leaves = calloc(1, sizeof(*points->leaves));
-	points->at_work = calloc(1, sizeof(*points->at_work));
-	if (points->leaves == NULL || points->at_work == NULL) {
-		free(points->leaves);
-		free(points->at_work);
-		points->leaves = points->at_work = NULL;
-		return;
-	}
-	points->leaves->from = journal->last_seq;
-}
-
 enum pv_err pv_journal_checkpoints_start(struct pv_journal *journal, const char *origin, const struct pv_signer *signer,
                                          struct pv_errmsg *msg)
 {
@@ -97,12 +68,11 @@ enum pv_err pv_journal_checkpoints_start(struct pv_journal *journal, const char 
 	points = calloc(1, sizeof(*points));
 	if (points == NULL)
 		return pv_out_of_memory(msg, "cannot make checkpoints");
-	start_leaves(journal, points);
 	points->signer = signer;
 	snprintf(points->origin, sizeof(points->origin), "%s", origin);
 	rc = load_tree(journal, points);
 	if (rc != 0) {
-		free_points(points);
+		free(points);
 		return pv_lmdb_fail(msg, journal, rc, "cannot read the journal of %s", pv_journal_name(journal));
 	}
 	journal->checkpoints = points;
@@ -112,7 +82,7 @@ enum pv_err pv_journal_checkpoints_start(struct pv_journal *journal, const char 
 void pv_checkpoints_stop(struct pv_journal *journal)
 {
 	pv_hasher_stop(journal);
-	free_points(journal->checkpoints);
+	free(journal->checkpoints);
 	journal->checkpoints = NULL;
 }
 
@@ -149,53 +119,15 @@ static int put_rows(struct pv_journal *journal)
 
 /* ---- beside the writer ---- */
 
-uint8_t *pv_checkpoints_leaf(struct pv_journal *journal)
-{
-	struct pv_leaves *leaves = journal->checkpoints != NULL ? journal->checkpoints->leaves : NULL;
-
-	if (leaves == NULL || leaves->n == PV_LEAVES_MAX || leaves->from + leaves->n != journal->last_seq)
-		return NULL;
-	return leaves->hashes[leaves->n++];
-}
-
-/* Gives the leaves for a tree of `to` records to the hasher, and keeps those behind it. NULL: it has to read the file. */
-static const struct pv_leaves *hand_over(struct pv_journal *journal, uint64_t to)
-{
-	struct pv_checkpoints *points = journal->checkpoints;
-	struct pv_leaves *full = points->leaves, *fresh = points->at_work;
-
-	points->is_short = full != NULL && full->from <= points->tree.size && full->from + full->n >= to;
-	if (full == NULL || full->from > to)
-		return NULL;
-	fresh->from = journal->last_seq;
-	fresh->n = 0;
-	if (full->from + full->n == journal->last_seq) {
-		fresh->from = to;
-		fresh->n = journal->last_seq - to;
-		memcpy(fresh->hashes, full->hashes + (to - full->from), fresh->n * sizeof(fresh->hashes[0]));
-	}
-	points->leaves = fresh;
-	points->at_work = full;
-	return full;
-}
-
-/* The hasher got no core for a long time. It needs a few milliseconds; without its hands free, leaves would be lost, and reading their
- * records again takes as long as writing them: it would never catch up. */
-static bool must_wait(const struct pv_checkpoints *points)
-{
-	return points->is_short && points->leaves->n >= PV_LEAVES_MAX / 2;
-}
-
 int pv_checkpoints_before_commit(struct pv_journal *journal)
 {
-	struct pv_checkpoints *points = journal->checkpoints;
 	int rc;
 
-	if (points == NULL || !pv_hasher_is_busy(journal) || !pv_hasher_end(journal, must_wait(points), &rc))
+	if (journal->checkpoints == NULL || !pv_hasher_is_busy(journal) || !pv_hasher_end(journal, false, &rc))
 		return 0;
 	if (rc != 0) { /* it could not read: the next job begins where the last whole one ended */
-		memset(&points->tree, 0, sizeof(points->tree));
-		return load_tree(journal, points);
+		memset(&journal->checkpoints->tree, 0, sizeof(journal->checkpoints->tree));
+		return load_tree(journal, journal->checkpoints);
 	}
 	return put_rows(journal);
 }
@@ -203,14 +135,13 @@ int pv_checkpoints_before_commit(struct pv_journal *journal)
 void pv_checkpoints_after_commit(struct pv_journal *journal)
 {
 	struct pv_checkpoints *points = journal->checkpoints;
-	uint64_t to;
 
 	if (points == NULL || journal->dir == NULL || pv_hasher_is_busy(journal) ||
 	    journal->committed_seq < points->tree.size + PV_CHECKPOINT_EVERY)
 		return;
 	/* Without a thread the next commit tries again, and the last checkpoint does without. */
-	to = journal->committed_seq - journal->committed_seq % PV_CHECKPOINT_EVERY;
-	(void)!pv_hasher_begin(journal, &points->tree, hand_over(journal, to), to);
+	(void)!pv_hasher_begin(journal, &points->tree,
+	                       journal->committed_seq - journal->committed_seq % PV_CHECKPOINT_EVERY);
 }
 
 /* ---- of all there is ---- */
@@ -223,7 +154,7 @@ static int finish_tree(struct pv_journal *journal)
 	if (pv_hasher_is_busy(journal))
 		(void)pv_hasher_end(journal, true, &rc);
 	if (rc == 0)
-		rc = pv_merkle_grow(journal, &points->tree, points->leaves, journal->committed_seq);
+		rc = pv_merkle_grow(journal, &points->tree, journal->committed_seq);
 	return rc;
 }
 

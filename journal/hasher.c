@@ -1,9 +1,7 @@
-/* The Merkle tree grows beside the writer.
+/* The Merkle tree grows beside the writer: hashing a record once more would double what an append costs.
  *
- * The writer hands over the hashes of the leaves, where it has taken them. Records of before this process, all of them where a CPU would
- * take twice as long for two hashes, and what does not fit into pv_leaves are read from the file, what is committed, through a read
- * transaction of the thread's own. While a job is under way, `tree` and `leaves` are the thread's; the writer asks at each commit whether
- * it is done. Only on disk: a journal in memory has no table of readers.
+ * The thread reads what is committed through a read transaction of its own. While a job is under way, `tree` is the thread's; the
+ * writer asks at each commit whether it is done. Only on disk: a journal in memory has no table of readers.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -16,7 +14,7 @@
 #include "journal/journal_internal.h"
 
 #define AT_ONCE 128 /* records, of one state of the journal */
-#define NICE    10  /* where the thread has as much to do as the writer: that one must not wait for a core */
+#define NICE    10  /* the thread: a checkpoint that comes later costs nothing, a writer that waits for a core does */
 
 struct pv_hasher {
 	pthread_t thread;
@@ -27,23 +25,9 @@ struct pv_hasher {
 	atomic_bool hurry; /* the result is of no use any more */
 	bool busy;         /* the writer's: begun, its end not yet taken */
 	struct pv_merkle *tree;
-	const struct pv_leaves *leaves;
 	uint64_t to;
 	int rc;
 };
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static void add_leaves(struct pv_merkle *tree, const struct pv_leaves *leaves, uint64_t to)
-{
-	const uint64_t end = least(leaves->from + leaves->n, to);
-
-	for (size_t i = tree->size - leaves->from; tree->size < end; i++)
-		pv_merkle_add_hash(tree, leaves->hashes[i]);
-}
 
 static int add_some(const struct pv_journal *journal, MDB_txn *txn, struct pv_merkle *tree, uint64_t to)
 {
@@ -66,7 +50,7 @@ static int add_some(const struct pv_journal *journal, MDB_txn *txn, struct pv_me
 
 /* Records are never changed, so any later state of the journal will do for the next ones; while one is held, LMDB cannot use the pages
  * again that commits have freed since, and the file grows. */
-static int read_up_to(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to, const atomic_bool *hurry)
+static int grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to, const atomic_bool *hurry)
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(journal->env, NULL, MDB_RDONLY, &txn);
@@ -74,7 +58,7 @@ static int read_up_to(const struct pv_journal *journal, struct pv_merkle *tree, 
 	if (rc != 0)
 		return rc;
 	while (rc == 0 && tree->size < to) {
-		rc = add_some(journal, txn, tree, least(tree->size + AT_ONCE, to));
+		rc = add_some(journal, txn, tree, to - tree->size > AT_ONCE ? tree->size + AT_ONCE : to);
 		if (rc == 0 && atomic_load_explicit(hurry, memory_order_relaxed))
 			rc = ECANCELED;
 		mdb_txn_reset(txn);
@@ -85,28 +69,11 @@ static int read_up_to(const struct pv_journal *journal, struct pv_merkle *tree, 
 	return rc;
 }
 
-static int grow(const struct pv_journal *journal, struct pv_merkle *tree, const struct pv_leaves *leaves, uint64_t to,
-                const atomic_bool *hurry)
-{
-	int rc = 0;
-
-	if (leaves != NULL && leaves->n > 0) {
-		if (tree->size < least(leaves->from, to))
-			rc = read_up_to(journal, tree, least(leaves->from, to), hurry);
-		if (rc == 0 && tree->size >= leaves->from)
-			add_leaves(tree, leaves, to);
-	}
-	if (rc == 0 && tree->size < to)
-		rc = read_up_to(journal, tree, to, hurry);
-	return rc;
-}
-
-int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, const struct pv_leaves *leaves,
-                   uint64_t to)
+int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to)
 {
 	atomic_bool never = false;
 
-	return grow(journal, tree, leaves, to, &never);
+	return grow(journal, tree, to, &never);
 }
 
 static void *run(void *arg)
@@ -114,8 +81,7 @@ static void *run(void *arg)
 	struct pv_journal *journal = arg;
 	struct pv_hasher *hasher = journal->hasher;
 
-	if (!pv_record_hashes_are_cheap())
-		(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* Linux: of this thread alone */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* Linux: of this thread alone */
 	pthread_mutex_lock(&hasher->lock);
 	for (;;) {
 		while (!hasher->asked && !hasher->quit)
@@ -124,7 +90,7 @@ static void *run(void *arg)
 			break;
 		hasher->asked = false;
 		pthread_mutex_unlock(&hasher->lock);
-		hasher->rc = grow(journal, hasher->tree, hasher->leaves, hasher->to, &hasher->hurry);
+		hasher->rc = grow(journal, hasher->tree, hasher->to, &hasher->hurry);
 		pthread_mutex_lock(&hasher->lock);
 		hasher->is_done = true;
 		pthread_cond_signal(&hasher->done);
@@ -157,7 +123,7 @@ static int start(struct pv_journal *journal)
 	return rc;
 }
 
-int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, const struct pv_leaves *leaves, uint64_t to)
+int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, uint64_t to)
 {
 	int rc = journal->hasher == NULL ? start(journal) : 0;
 	struct pv_hasher *hasher = journal->hasher;
@@ -167,7 +133,6 @@ int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, const st
 	PV_ASSERT(!hasher->busy);
 	pthread_mutex_lock(&hasher->lock);
 	hasher->tree = tree;
-	hasher->leaves = leaves;
 	hasher->to = to;
 	hasher->busy = hasher->asked = true;
 	hasher->is_done = false;

@@ -8,7 +8,6 @@
  *   synced.c      the way back after the machine died
  *   sync_thread.c syncs beside the writer      copy.c        a file of what is committed
  *   merkle.c      the tree over the records    hasher.c      its growth beside the writer
- *   sha256_pair.c both hashes of a record at once
  *   checkpoint.c  when and how its root is kept
  *   note.c        a root as text               sign.c        Ed25519
  *   tables.c      rows of the tables beside the events
@@ -67,18 +66,11 @@ void pv_sha256(const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
 void pv_sha256_prefixed(uint8_t prefix, const void *data, size_t len, uint8_t out[PV_SHA256_BYTES]);
 
 /* Fills in the head of a record whose event is already in place, and moves `chain` from the previous record's hash to this
- * one's. `len` counts the whole record. `leaf` may be NULL; it is set to the record's hash as a leaf of the Merkle tree. */
-void pv_record_seal(uint8_t *record, size_t len, uint8_t chain[PV_SHA256_BYTES], uint8_t *leaf);
+ * one's. `len` counts the whole record. */
+void pv_record_seal(uint8_t *record, size_t len, uint8_t chain[PV_SHA256_BYTES]);
 
 /* NULL if the record is whole, else what is wrong with it ("its checksum does not match"). */
 const char *pv_record_fault(const uint8_t *record, size_t len);
-
-/* ---- sha256_pair.c ---- */
-
-/* Both hashes of a record: for the chain, and as a leaf of the Merkle tree. */
-void pv_record_hashes(const uint8_t *record, size_t len, uint8_t hash[PV_SHA256_BYTES], uint8_t leaf[PV_SHA256_BYTES]);
-/* On this CPU both cost about as much as one. */
-bool pv_record_hashes_are_cheap(void);
 
 /* ---- the handle ---- */
 
@@ -250,30 +242,17 @@ int pv_index_flush(struct pv_journal *journal) PV_MUST_CHECK;
 
 /* ---- checkpoint.c, hasher.c ---- */
 
-#define PV_LEAVES_MAX (16 * PV_CHECKPOINT_EVERY) /* memory is touched only as far as it is used */
-
-/* Hashes of the leaves from + 1 to from + n, taken while their records were in the cache. */
-struct pv_leaves {
-	uint64_t from;
-	size_t n;
-	uint8_t hashes[PV_LEAVES_MAX][PV_SHA256_BYTES];
-};
-
 void pv_checkpoints_stop(struct pv_journal *journal);
-/* Where the hash of the next record as a leaf goes; NULL: it is not wanted. */
-uint8_t *pv_checkpoints_leaf(struct pv_journal *journal);
 /* Puts the rows of a checkpoint whose tree is there into the open transaction. */
 int pv_checkpoints_before_commit(struct pv_journal *journal) PV_MUST_CHECK;
 /* Begins the next one. */
 void pv_checkpoints_after_commit(struct pv_journal *journal);
 
-/* Adds the committed records up to `to`: those in `leaves` (may be NULL) from there, the others from the file. */
-int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, const struct pv_leaves *leaves,
-                   uint64_t to) PV_MUST_CHECK;
+/* Adds the committed records up to `to`. */
+int pv_merkle_grow(const struct pv_journal *journal, struct pv_merkle *tree, uint64_t to) PV_MUST_CHECK;
 
-/* The same beside the writer, one job at a time; `tree` and `leaves` must not be touched before its end was taken. */
-int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, const struct pv_leaves *leaves,
-                    uint64_t to) PV_MUST_CHECK;
+/* The same beside the writer, one job at a time; `tree` must not be touched before its end was taken. */
+int pv_hasher_begin(struct pv_journal *journal, struct pv_merkle *tree, uint64_t to) PV_MUST_CHECK;
 bool pv_hasher_is_busy(const struct pv_journal *journal);
 /* Takes the result of the job under way: *rc; false if it is not done. */
 bool pv_hasher_end(struct pv_journal *journal, bool wait, int *rc);

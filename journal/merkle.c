@@ -4,6 +4,7 @@
 
 #include "journal/journal_internal.h"
 
+#define LEAF 0x00
 #define NODE 0x01
 
 static void join(const uint8_t left[PV_SHA256_BYTES], const uint8_t right[PV_SHA256_BYTES],
@@ -16,24 +17,16 @@ static void join(const uint8_t left[PV_SHA256_BYTES], const uint8_t right[PV_SHA
 	pv_sha256_prefixed(NODE, both, sizeof(both), out);
 }
 
-void pv_merkle_add_hash(struct pv_merkle *tree, const uint8_t leaf[PV_SHA256_BYTES])
+void pv_merkle_add(struct pv_merkle *tree, const void *leaf, size_t len)
 {
 	uint8_t hash[PV_SHA256_BYTES];
 	unsigned level = 0;
 
-	memcpy(hash, leaf, sizeof(hash));
+	pv_sha256_prefixed(LEAF, leaf, len, hash);
 	for (; tree->size >> level & 1; level++) /* as in adding one to a binary number: it carries */
 		join(tree->roots[level], hash, hash);
 	memcpy(tree->roots[level], hash, PV_SHA256_BYTES);
 	tree->size++;
-}
-
-void pv_merkle_add(struct pv_merkle *tree, const void *leaf, size_t len)
-{
-	uint8_t hash[PV_SHA256_BYTES];
-
-	pv_sha256_prefixed(PV_MERKLE_LEAF, leaf, len, hash);
-	pv_merkle_add_hash(tree, hash);
 }
 
 void pv_merkle_root(const struct pv_merkle *tree, uint8_t root[PV_SHA256_BYTES])

@@ -12,7 +12,6 @@
 #include "journal/journal.h"
 
 #define PV_MERKLE_LEVELS 64
-#define PV_MERKLE_LEAF   0x00 /* the byte that is hashed before a leaf */
 
 /* A zeroed struct is the empty tree. */
 struct pv_merkle {
@@ -22,8 +21,6 @@ struct pv_merkle {
 };
 
 void pv_merkle_add(struct pv_merkle *tree, const void *leaf, size_t len);
-/* The same with the hash of the leaf. */
-void pv_merkle_add_hash(struct pv_merkle *tree, const uint8_t leaf[PV_SHA256_BYTES]);
 
 /* The root of all that was added. */
 void pv_merkle_root(const struct pv_merkle *tree, uint8_t root[PV_SHA256_BYTES]);

@@ -102,15 +102,12 @@ void pv_sha256_prefixed(uint8_t prefix, const void *data, size_t len, uint8_t ou
 	finish(&ctx, at + whole, len - head - whole, (uint64_t)len + 1, out);
 }
 
-void pv_record_seal(uint8_t *record, size_t len, uint8_t chain[PV_SHA256_BYTES], uint8_t *leaf)
+void pv_record_seal(uint8_t *record, size_t len, uint8_t chain[PV_SHA256_BYTES])
 {
 	record[0] = PV_JOURNAL_FORMAT;
 	memcpy(record + PV_RECORD_PREV_AT, chain, PV_SHA256_BYTES);
 	pv_put_le32(record + PV_RECORD_CRC_AT, pv_crc32c(0, record + PV_RECORD_PREV_AT, len - PV_RECORD_PREV_AT));
-	if (leaf != NULL)
-		pv_record_hashes(record, len, chain, leaf);
-	else
-		pv_sha256(record, len, chain);
+	pv_sha256(record, len, chain);
 }
 
 const char *pv_record_fault(const uint8_t *record, size_t len)

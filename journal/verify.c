@@ -148,7 +148,6 @@ static enum pv_err check_point(struct walk *walk)
 static enum pv_err walk_records(struct walk *walk, struct pv_journal_cursor *cursor)
 {
 	struct pv_journal_verdict *verdict = walk->verdict;
-	uint8_t leaf[PV_SHA256_BYTES];
 	struct pv_record record;
 	enum pv_err err;
 
@@ -166,8 +165,8 @@ static enum pv_err walk_records(struct walk *walk, struct pv_journal_cursor *cur
 
 		if (memcmp(bytes + PV_RECORD_PREV_AT, verdict->head, PV_SHA256_BYTES) != 0)
 			return broken_chain(walk->journal, record.seq, walk->msg);
-		pv_record_hashes(bytes, len, verdict->head, leaf);
-		pv_merkle_add_hash(&walk->tree, leaf);
+		pv_sha256(bytes, len, verdict->head);
+		pv_merkle_add(&walk->tree, bytes, len);
 		verdict->records = record.seq;
 		walk->watch->progress = record.seq;
 		verdict->bad_seq = 0;

@@ -260,23 +260,6 @@ static void test_checkpoint__goes_on(void **state)
 	pv_journal_close(journal);
 }
 
-/* More events in one commit than hashes of leaves are kept: the others are read from the file, and behind them it goes on. */
-static void test_checkpoint__large_commits(void **state)
-{
-	const struct place *place = *state;
-	const uint64_t large = PV_LEAVES_MAX + 1234;
-	struct pv_journal *journal;
-
-	OK(pv_journal_create(place->run, PV_DURABILITY_NONE, &journal, &msg));
-	OK(pv_journal_checkpoints_start(journal, ORIGIN, NULL, &msg));
-	append_in_commits(journal, large, large);
-	append_in_commits(journal, large + 2 * PV_CHECKPOINT_EVERY, 1000);
-	append_in_commits(journal, 2 * large, large);
-	OK(pv_journal_checkpoint(journal, &msg));
-	assert_true(check_points(journal) >= 2);
-	pv_journal_close(journal);
-}
-
 static void test_checkpoint__in_memory(void **state)
 {
 	struct pv_journal *journal;
@@ -320,11 +303,15 @@ static void test_checkpoint__bad_origin(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_note__known_text),       CASE(test_note__verify),
-		CASE(test_note__every_byte),       CASE(test_note__others_may_sign_as_well),
-		CASE(test_key__refused),           CASE(test_checkpoint__while_writing),
-		CASE(test_checkpoint__goes_on),    CASE(test_checkpoint__large_commits),
-		CASE(test_checkpoint__in_memory),  CASE(test_checkpoint__not_asked_for),
+		CASE(test_note__known_text),
+		CASE(test_note__verify),
+		CASE(test_note__every_byte),
+		CASE(test_note__others_may_sign_as_well),
+		CASE(test_key__refused),
+		CASE(test_checkpoint__while_writing),
+		CASE(test_checkpoint__goes_on),
+		CASE(test_checkpoint__in_memory),
+		CASE(test_checkpoint__not_asked_for),
 		CASE(test_checkpoint__bad_origin),
 	};
 

@@ -113,36 +113,12 @@ static void test_merkle__save_and_load(void **state)
 	}
 }
 
-/* Both hashes of records of all lengths around the blocks of the hash, wherever they lie. */
-static void test_record__both_hashes(void **state)
-{
-	uint8_t bytes[1 + 700] = { PV_MERKLE_LEAF }, hash[PV_SHA256_BYTES], leaf[PV_SHA256_BYTES];
-	uint8_t wanted[PV_SHA256_BYTES], *copy = malloc(sizeof(bytes) + 16);
-
-	(void)state;
-	assert_non_null(copy);
-	for (size_t len = 0; len < sizeof(bytes); len++) {
-		uint8_t *record = copy + len % 16;
-
-		if (len > 0)
-			bytes[len] = (uint8_t)(len * 167 + len / 256);
-		memcpy(record, bytes + 1, len);
-		pv_record_hashes(record, len, hash, leaf);
-		assert_int_equal(EVP_Digest(record, len, wanted, NULL, EVP_sha256(), NULL), 1);
-		assert_memory_equal(hash, wanted, sizeof(hash));
-		assert_int_equal(EVP_Digest(bytes, 1 + len, wanted, NULL, EVP_sha256(), NULL), 1);
-		assert_memory_equal(leaf, wanted, sizeof(leaf));
-	}
-	free(copy);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_merkle__known_roots),
 		cmocka_unit_test(test_merkle__definition),
 		cmocka_unit_test(test_merkle__save_and_load),
-		cmocka_unit_test(test_record__both_hashes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
