@@ -1,103 +1,58 @@
 /* decide and apply: which rule is responsible for an event. The rules are in event_<subject>.c. */
 #include "engine/core/state_internal.h"
 
+/* An event without effect on the state. */
+static const struct pv_event_rule no_effect = { NULL, NULL };
+
+/* By body; what is not there is of a newer version. */
+static const struct pv_event_rule *const rules[] = {
+	[PV__EVENT__BODY_RUN_STARTED] = &pv_rule_run_started,
+	[PV__EVENT__BODY_RUN_ENDED] = &pv_rule_run_ended,
+	[PV__EVENT__BODY_FILE_DISCOVERED] = &pv_rule_file_discovered,
+	[PV__EVENT__BODY_FILE_DISPATCHED] = &pv_rule_file_dispatched,
+	[PV__EVENT__BODY_FILE_COMPLETED] = &pv_rule_file_completed,
+	[PV__EVENT__BODY_TASK_STARTED] = &pv_rule_task_started,
+	[PV__EVENT__BODY_TASK_ENDED] = &pv_rule_task_ended,
+	[PV__EVENT__BODY_TEST_STARTED] = &pv_rule_test_started,
+	[PV__EVENT__BODY_TEST_ENDED] = &pv_rule_test_ended,
+	[PV__EVENT__BODY_LAB_CREATED] = &pv_rule_lab_created,
+	[PV__EVENT__BODY_LAB_CLOSED] = &pv_rule_lab_closed,
+	[PV__EVENT__BODY_VM_DECLARED] = &pv_rule_vm_declared,
+	[PV__EVENT__BODY_BRIDGE_DECLARED] = &pv_rule_bridge_declared,
+	[PV__EVENT__BODY_MEMBERS_INCLUDED] = &pv_rule_members_included,
+	[PV__EVENT__BODY_MEMBER_REMOVED] = &pv_rule_member_removed,
+	[PV__EVENT__BODY_CALL_STARTED] = &pv_rule_call_started,
+	[PV__EVENT__BODY_CALL_ENDED] = &pv_rule_call_ended,
+	[PV__EVENT__BODY_VM_CHANGED] = &pv_rule_vm_changed,
+	[PV__EVENT__BODY_CLAIM_ACQUIRED] = &pv_rule_claim_acquired,
+	[PV__EVENT__BODY_CLAIM_RELEASED] = &pv_rule_claim_released,
+	[PV__EVENT__BODY_BARRIER_ARRIVED] = &pv_rule_barrier_arrived,
+	[PV__EVENT__BODY_BARRIER_OPENED] = &pv_rule_barrier_opened,
+	[PV__EVENT__BODY_BARRIER_WITHDRAWN] = &pv_rule_barrier_withdrawn,
+	[PV__EVENT__BODY_RUN_RESUMED] = &pv_rule_run_resumed,
+	[PV__EVENT__BODY_FILE_RESTARTED] = &pv_rule_file_restarted,
+	[PV__EVENT__BODY_FILE_INTERRUPTED] = &pv_rule_file_interrupted,
+	[PV__EVENT__BODY_CALL_RECONCILED] = &pv_rule_call_reconciled,
+	[PV__EVENT__BODY_TIMER_FIRED] = &no_effect,
+	[PV__EVENT__BODY_ADMISSION_REFUSED] = &no_effect,
+	[PV__EVENT__BODY_TEST_LOGGED] = &no_effect,
+	[PV__EVENT__BODY_SCRIPT_INPUT] = &no_effect,
+	[PV__EVENT__BODY_NOTICE] = &no_effect,
+	[PV__EVENT__BODY_FILE_BLOCKED] = &no_effect,
+	[PV__EVENT__BODY_POOL_STATE] = &no_effect,
+};
+
 /* NULL: an event without effect on the state. */
 static enum pv_err rule_of(const Pv__Event *event, const struct pv_event_rule **rule)
 {
-	*rule = NULL;
-	switch (event->body_case) {
-	case PV__EVENT__BODY_RUN_STARTED:
-		*rule = &pv_rule_run_started;
-		return PV_OK;
-	case PV__EVENT__BODY_RUN_ENDED:
-		*rule = &pv_rule_run_ended;
-		return PV_OK;
-	case PV__EVENT__BODY_FILE_DISCOVERED:
-		*rule = &pv_rule_file_discovered;
-		return PV_OK;
-	case PV__EVENT__BODY_FILE_DISPATCHED:
-		*rule = &pv_rule_file_dispatched;
-		return PV_OK;
-	case PV__EVENT__BODY_FILE_COMPLETED:
-		*rule = &pv_rule_file_completed;
-		return PV_OK;
-	case PV__EVENT__BODY_TASK_STARTED:
-		*rule = &pv_rule_task_started;
-		return PV_OK;
-	case PV__EVENT__BODY_TASK_ENDED:
-		*rule = &pv_rule_task_ended;
-		return PV_OK;
-	case PV__EVENT__BODY_TEST_STARTED:
-		*rule = &pv_rule_test_started;
-		return PV_OK;
-	case PV__EVENT__BODY_TEST_ENDED:
-		*rule = &pv_rule_test_ended;
-		return PV_OK;
-	case PV__EVENT__BODY_LAB_CREATED:
-		*rule = &pv_rule_lab_created;
-		return PV_OK;
-	case PV__EVENT__BODY_LAB_CLOSED:
-		*rule = &pv_rule_lab_closed;
-		return PV_OK;
-	case PV__EVENT__BODY_VM_DECLARED:
-		*rule = &pv_rule_vm_declared;
-		return PV_OK;
-	case PV__EVENT__BODY_BRIDGE_DECLARED:
-		*rule = &pv_rule_bridge_declared;
-		return PV_OK;
-	case PV__EVENT__BODY_MEMBERS_INCLUDED:
-		*rule = &pv_rule_members_included;
-		return PV_OK;
-	case PV__EVENT__BODY_MEMBER_REMOVED:
-		*rule = &pv_rule_member_removed;
-		return PV_OK;
-	case PV__EVENT__BODY_CALL_STARTED:
-		*rule = &pv_rule_call_started;
-		return PV_OK;
-	case PV__EVENT__BODY_CALL_ENDED:
-		*rule = &pv_rule_call_ended;
-		return PV_OK;
-	case PV__EVENT__BODY_VM_CHANGED:
-		*rule = &pv_rule_vm_changed;
-		return PV_OK;
-	case PV__EVENT__BODY_CLAIM_ACQUIRED:
-		*rule = &pv_rule_claim_acquired;
-		return PV_OK;
-	case PV__EVENT__BODY_CLAIM_RELEASED:
-		*rule = &pv_rule_claim_released;
-		return PV_OK;
-	case PV__EVENT__BODY_BARRIER_ARRIVED:
-		*rule = &pv_rule_barrier_arrived;
-		return PV_OK;
-	case PV__EVENT__BODY_BARRIER_OPENED:
-		*rule = &pv_rule_barrier_opened;
-		return PV_OK;
-	case PV__EVENT__BODY_BARRIER_WITHDRAWN:
-		*rule = &pv_rule_barrier_withdrawn;
-		return PV_OK;
-	case PV__EVENT__BODY_RUN_RESUMED:
-		*rule = &pv_rule_run_resumed;
-		return PV_OK;
-	case PV__EVENT__BODY_FILE_RESTARTED:
-		*rule = &pv_rule_file_restarted;
-		return PV_OK;
-	case PV__EVENT__BODY_FILE_INTERRUPTED:
-		*rule = &pv_rule_file_interrupted;
-		return PV_OK;
-	case PV__EVENT__BODY_CALL_RECONCILED:
-		*rule = &pv_rule_call_reconciled;
-		return PV_OK;
-	case PV__EVENT__BODY_TIMER_FIRED:
-	case PV__EVENT__BODY_ADMISSION_REFUSED:
-	case PV__EVENT__BODY_TEST_LOGGED:
-	case PV__EVENT__BODY_SCRIPT_INPUT:
-	case PV__EVENT__BODY_NOTICE:
-	case PV__EVENT__BODY_FILE_BLOCKED:
-	case PV__EVENT__BODY_POOL_STATE:
-		return PV_OK;
-	default:
+	size_t body = (size_t)event->body_case;
+
+	*rule = body < sizeof(rules) / sizeof(rules[0]) ? rules[body] : NULL;
+	if (*rule == NULL)
 		return PV_ERR_VERSION;
-	}
+	if (*rule == &no_effect)
+		*rule = NULL;
+	return PV_OK;
 }
 
 /* What holds for every event that has a rule. */
