@@ -149,8 +149,8 @@ bool pv_retrace_is_on(const struct pv_track *track);
 enum pv_err pv_retrace_propose(struct pv_track *track, Pv__Event *event, Pv__Event **recorded, struct pv_errmsg *msg);
 /* Applies what came from the world before what the record has of `proposal`. A track that is live is fine. */
 void pv_retrace_catch_up(struct pv_track *track, const Pv__Event *proposal);
-/* Applies what came from the world and is due. True if something was. */
-bool pv_retrace_pump(struct pv_engine *engine);
+/* Applies what came from the world and is due. */
+void pv_retrace_pump(struct pv_engine *engine);
 /* The refusal that a request met at once, if the record has that next; else PV_OK. */
 enum pv_err pv_retrace_refusal(struct pv_engine *engine, uint32_t file, uint32_t vm, struct pv_errmsg *msg);
 bool pv_retrace_is_rehearsal(const struct pv_engine *engine);

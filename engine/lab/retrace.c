@@ -16,12 +16,11 @@ struct item {
 struct pv_retrace_file {
 	struct item *items;
 	size_t n, cap;
-	size_t at;       /* of the next one */
-	bool completed;  /* the file, in the record */
-	Pv__Event *next; /* items[at], decoded; NULL: not yet */
-	char *trouble;
-	bool stopped;
-	bool cut; /* the record ends in the midst of the file, and the script wants to go on */
+	size_t at;                     /* of the next one */
+	bool completed;                /* the file, in the record */
+	Pv__Event *next;               /* items[at], decoded; NULL: not yet */
+	char *trouble;                 /* why it does not go on; NULL: it does */
+	enum pv_retrace_at at_trouble; /* DIVERGED, STOPPED or CUT, with `trouble` */
 };
 
 struct notice {
@@ -36,12 +35,12 @@ struct pv_retrace {
 
 /* ---- the record of a file ---- */
 
-static struct item *pack(struct item *item, uint64_t seq, const Pv__Event *event)
+static struct item pack(uint64_t seq, const Pv__Event *event)
 {
-	item->seq = seq;
-	item->len = pv__event__get_packed_size(event);
-	item->bytes = pv_xmalloc(item->len + 1);
-	pv__event__pack(event, item->bytes);
+	size_t len = pv__event__get_packed_size(event);
+	struct item item = { .seq = seq, .len = len, .bytes = pv_xmalloc(len + 1) };
+
+	pv__event__pack(event, item.bytes);
 	return item;
 }
 
@@ -106,7 +105,7 @@ void pv_engine_retrace_add(struct pv_engine *engine, uint64_t seq, const Pv__Eve
 		file->cap = file->cap > 0 ? 2 * file->cap : 64;
 		file->items = pv_xrealloc(file->items, file->cap * sizeof(*file->items));
 	}
-	pack(&file->items[file->n++], seq, event);
+	file->items[file->n++] = pack(seq, event);
 	file->completed |= event->body_case == PV__EVENT__BODY_FILE_COMPLETED;
 }
 
@@ -141,13 +140,12 @@ static const Pv__Event *peek(struct pv_retrace_file *file)
 	return file->next;
 }
 
-/* The next event, which the caller frees; *seq (may be NULL) is its number. */
+/* The next event, which the caller frees; *seq is its number. */
 static Pv__Event *take_next(struct pv_retrace_file *file, uint64_t *seq)
 {
 	Pv__Event *next = (Pv__Event *)peek(file);
 
-	if (seq != NULL)
-		*seq = file->items[file->at].seq;
+	*seq = file->items[file->at].seq;
 	free(file->items[file->at].bytes);
 	file->items[file->at].bytes = NULL;
 	file->at++;
@@ -215,12 +213,8 @@ enum pv_retrace_at pv_engine_retrace_at(const struct pv_engine *engine, uint32_t
 
 	if (track == NULL || track->again == NULL)
 		return PV_RETRACE_LIVE;
-	if (track->again->stopped)
-		return PV_RETRACE_STOPPED;
-	if (track->again->cut)
-		return PV_RETRACE_CUT;
 	if (track->again->trouble != NULL)
-		return PV_RETRACE_DIVERGED;
+		return track->again->at_trouble;
 	return track->again->at == track->again->n ? PV_RETRACE_AT_END : PV_RETRACE_MIDWAY;
 }
 
@@ -231,15 +225,6 @@ const char *pv_engine_retrace_trouble(const struct pv_engine *engine, uint32_t f
 	return track != NULL && track->again != NULL ? track->again->trouble : NULL;
 }
 
-uint64_t pv_engine_retrace_next(const struct pv_engine *engine, uint32_t file)
-{
-	const struct pv_track *track = find_track(engine, file);
-
-	if (track == NULL || track->again == NULL || track->again->at == track->again->n)
-		return 0;
-	return track->again->items[track->again->at].seq;
-}
-
 bool pv_engine_is_lost(const struct pv_engine *engine, uint32_t file)
 {
 	return engine->has_failed || pv_engine_retrace_trouble(engine, file) != NULL;
@@ -247,13 +232,26 @@ bool pv_engine_is_lost(const struct pv_engine *engine, uint32_t file)
 
 /* ---- trouble ---- */
 
+static enum pv_err refuse(const struct pv_retrace_file *file, struct pv_errmsg *msg)
+{
+	return pv_err_set(msg, PV_ERR_STATE, "%s", file->trouble);
+}
+
+/* The file does not go on; the first reason stays. Takes over `text`. */
+static enum pv_err end_here(struct pv_retrace_file *file, enum pv_retrace_at why, char *text, struct pv_errmsg *msg)
+{
+	if (file->trouble == NULL) {
+		file->trouble = text;
+		file->at_trouble = why;
+	} else {
+		free(text);
+	}
+	return refuse(file, msg);
+}
+
 static enum pv_err fail(struct pv_retrace_file *file, char *text, struct pv_errmsg *msg)
 {
-	if (file->trouble == NULL)
-		file->trouble = text;
-	else if (text != file->trouble)
-		free(text);
-	return pv_err_set(msg, PV_ERR_STATE, "%s", file->trouble);
+	return end_here(file, PV_RETRACE_DIVERGED, text, msg);
 }
 
 static char *took(struct pv_buf *buf)
@@ -403,8 +401,8 @@ static bool should_stop(struct pv_track *track)
 
 	if (stop == 0 || file->trouble != NULL || file->at == file->n || file->items[file->at].seq <= stop)
 		return false;
-	file->stopped = true;
-	file->trouble = pv_xasprintf("stopped behind event %llu", (unsigned long long)stop);
+	(void)end_here(file, PV_RETRACE_STOPPED, pv_xasprintf("stopped behind event %llu", (unsigned long long)stop),
+	               NULL);
 	return true;
 }
 
@@ -421,21 +419,17 @@ static bool is_due(struct pv_track *track)
 	       (!track->busy || is_urgent(track, next));
 }
 
-bool pv_retrace_pump(struct pv_engine *engine)
+void pv_retrace_pump(struct pv_engine *engine)
 {
 	struct pv_track *track, *next;
-	bool applied = false;
 
 	if (engine->retrace == NULL)
-		return false;
+		return;
 	HASH_ITER (hh, engine->tracks, track, next) {
-		while (is_due(track)) {
+		while (is_due(track))
 			apply_world(track);
-			applied = true;
-		}
 	}
 	engine->awake = true; /* there is no world to wait for */
-	return applied;
 }
 
 /* ---- proposals ---- */
@@ -491,13 +485,12 @@ enum pv_err pv_retrace_propose(struct pv_track *track, Pv__Event *event, Pv__Eve
 	if (file->trouble == NULL)
 		(void)should_stop(track);
 	if (file->trouble != NULL)
-		return fail(file, file->trouble, msg);
+		return refuse(file, msg);
 	if (event->body_case == PV__EVENT__BODY_TEST_LOGGED && pv_retrace_is_rehearsal(track->engine))
 		return record_saying(track, event, msg);
-	if (file->at == file->n && !file->completed) {
-		file->cut = true;
-		return fail(file, pv_xstrdup("its record ends here: the run was killed, or is still going on"), msg);
-	}
+	if (file->at == file->n && !file->completed)
+		return end_here(file, PV_RETRACE_CUT,
+		                pv_xstrdup("its record ends here: the run was killed, or is still going on"), msg);
 	err = match(track, event, msg);
 	if (err != PV_OK)
 		return err;
@@ -579,45 +572,4 @@ bool pv_engine_retrace_is_over(struct pv_engine *engine, uint32_t file)
 			judge(track);
 	}
 	return true;
-}
-
-void pv_engine_end_retrace(struct pv_engine *engine)
-{
-	pv_retrace_destroy(engine);
-	pv_state_end_any_order(engine->state);
-	engine->held = true;
-}
-
-void pv_engine_attach(struct pv_engine *engine, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result)
-{
-	struct pv_vm_view view;
-
-	PV_ASSERT(engine->held && engine->driver->attach != NULL);
-	PV_ASSERT(pv_state_vm(engine->state, vm, &view));
-	engine->attaching++;
-	engine->driver->attach(engine->driver_self, vm, boot, result, view.state == PV__VM_STATE__VM_STATE_PAUSED);
-}
-
-void pv_engine_vm_attached(struct pv_engine *engine, uint32_t vm, enum pv_err err, const struct pv_errmsg *msg)
-{
-	PV_ASSERT(engine->attaching > 0);
-	engine->attaching--;
-	pv_engine_wake(engine); /* whoever waits for it looks first */
-	if (err)
-		pv_engine_vm_changed(engine, vm, PV__VM_CHANGE__VM_CHANGE_LOST, msg->text);
-}
-
-bool pv_engine_is_attaching(const struct pv_engine *engine)
-{
-	return engine->attaching > 0;
-}
-
-void pv_engine_go_live(struct pv_engine *engine)
-{
-	engine->held = false;
-	pv_engine_start_open_calls(engine);
-	pv_engine_run_timers(engine);
-	pv_engine_ask_admits(engine);
-	if (engine->driver->go != NULL)
-		pv_engine_defer(engine, &engine->go);
 }

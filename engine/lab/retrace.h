@@ -52,8 +52,6 @@ enum pv_retrace_at pv_engine_retrace_at(const struct pv_engine *engine, uint32_t
 
 /* A file that diverged: both sides, with the first argument that differs. Or why it cannot go on. NULL if nothing is wrong. */
 const char *pv_engine_retrace_trouble(const struct pv_engine *engine, uint32_t file);
-/* The event that comes next in the record of the file; 0: none. */
-uint64_t pv_engine_retrace_next(const struct pv_engine *engine, uint32_t file);
 
 /* The file has diverged, is stopped, or the journal has failed: nothing that it proposes is accepted any more. */
 bool pv_engine_is_lost(const struct pv_engine *engine, uint32_t file);
