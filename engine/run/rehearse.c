@@ -9,6 +9,7 @@
 #include "engine/lab/retrace.h"
 #include "engine/replay/fold.h"
 #include "engine/run/file_run.h"
+#include "engine/run/recorded_source.h"
 #include "engine/run/run_internal.h"
 #include "engine/run/run_key.h"
 #include "proto/mem.h"
@@ -97,28 +98,13 @@ static void take_discovered(struct rehearsal *rehearsal, const Pv__FileDiscovere
 static void take_dispatched(struct rehearsal *rehearsal, const Pv__FileDispatched *dispatched)
 {
 	struct file *file = &rehearsal->files[dispatched->id - 1];
-	const Pv__Payload *source = dispatched->source;
 	struct pv_errmsg msg;
-	void *data;
-	size_t len;
 
 	file->dispatched = true;
-	pv_buf_clear(&file->source);
-	file->has_source = false;
-	if (source && source->kind_case == PV__PAYLOAD__KIND_DATA) {
-		pv_buf_add(&file->source, source->data.data, source->data.len);
-		file->has_source = true;
-	} else if (source && source->kind_case == PV__PAYLOAD__KIND_BLOB &&
-	           source->blob->sha256.len == PV_SHA256_BYTES) {
-		if (pv_journal_blob_get(rehearsal->options->record, source->blob->sha256.data, &data, &len, &msg)) {
-			pv_run_say("%s: its recorded source cannot be read (%s): the file as it is now is executed",
-			           file->shown_path, msg.text);
-			return;
-		}
-		pv_buf_add(&file->source, data, len);
-		free(data);
-		file->has_source = true;
-	}
+	file->has_source = pv_recorded_source(rehearsal->options->record, dispatched, &file->source, &msg) == PV_OK;
+	if (!file->has_source && dispatched->source)
+		pv_run_say("%s: its recorded source cannot be read (%s): the file as it is now is executed",
+		           file->shown_path, msg.text);
 }
 
 static bool is_number(const char *text)

@@ -13,6 +13,7 @@
 #include "engine/replay/catch_up.h"
 #include "engine/replay/fold.h"
 #include "engine/run/host.h"
+#include "engine/run/recorded_source.h"
 #include "engine/run/resume_record.h"
 #include "engine/run/run_internal.h"
 #include "engine/run/run_key.h"
@@ -277,32 +278,6 @@ static enum pv_err load_record(struct resume *resume, struct pv_errmsg *msg)
 	return err;
 }
 
-/* The bytes that were executed then, whatever the file is now. */
-static enum pv_err recorded_source(struct resume *resume, uint32_t file, struct pv_buf *out, struct pv_errmsg *msg)
-{
-	const Pv__Payload *source = resume->record.files[file - 1].dispatched->file_dispatched->source;
-	enum pv_err err = PV_OK;
-	void *data;
-	size_t len;
-
-	pv_buf_reserve(out, 1);
-	if (source && source->kind_case == PV__PAYLOAD__KIND_DATA) {
-		pv_buf_add(out, source->data.data, source->data.len);
-	} else if (source && source->kind_case == PV__PAYLOAD__KIND_BLOB &&
-	           source->blob->sha256.len == PV_SHA256_BYTES) {
-		err = pv_journal_blob_get(resume->run.place.journal, source->blob->sha256.data, &data, &len, msg);
-		if (err)
-			return pv_err_wrap(msg, err, "the recorded source of %s",
-			                   resume->record.files[file - 1].shown_path);
-		pv_buf_add(out, data, len);
-		free(data);
-	} else {
-		err = pv_err_set(msg, PV_ERR_NOENT, "the journal does not have the source of %s",
-		                 resume->record.files[file - 1].shown_path);
-	}
-	return err;
-}
-
 /* The scripts of files in flight, up to the end of the record. */
 static enum pv_err retrace(struct resume *resume, struct pv_errmsg *msg)
 {
@@ -314,7 +289,11 @@ static enum pv_err retrace(struct resume *resume, struct pv_errmsg *msg)
 
 		if (!pv_resume_goes_on(&resume->record, (uint32_t)(i + 1)))
 			continue;
-		err = recorded_source(resume, (uint32_t)(i + 1), &source, msg);
+		/* The bytes that were executed then, whatever the file is now. */
+		err = pv_recorded_source(run->place.journal, resume->record.files[i].dispatched->file_dispatched,
+		                         &source, msg);
+		if (err)
+			(void)pv_err_wrap(msg, err, "%s", run->found.files[i].shown_path);
 		if (!err)
 			pv_run_start_file(run, (uint32_t)(i + 1), resume->record.files[i].reserved, &source);
 		pv_buf_free(&source);
