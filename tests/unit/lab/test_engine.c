@@ -829,6 +829,49 @@ static void test_folds__thin_out(void **state)
 	assert_int_equal(rows.at[2], 30000);
 }
 
+/* ---- steps ---- */
+
+/* An outcome that is recorded before a step is told before it, at whatever moment of a turn it came: else a second execution from the record,
+ * which has only the step, could take another way. */
+static void test_step__is_behind_what_was_recorded_before_it(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = call_boot(f, NULL);
+
+	turn(f);
+	fake_driver_booted(&f->driver, id);
+	assert_string_equal(pv_buf_str(&f->log), "");
+	pv_engine_step(f->engine, f->file);
+	assert_string_equal(pv_buf_str(&f->log), "ended 1 ok\n");
+	turn(f); /* and not once more */
+	assert_string_equal(pv_buf_str(&f->log), "ended 1 ok\n");
+	assert_string_equal(pv_buf_str(&f->driver.log), "start 1 boot\nsettle 1\n");
+}
+
+/* Nothing changes for a file in the midst of a step; what came meanwhile follows in its order. */
+static void test_step__news_wait_for_its_end(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = call_boot(f, NULL), before;
+	struct pv_vm_view vm;
+
+	turn(f);
+	before = pv_journal_last_seq(f->journal);
+	pv_engine_set_busy(f->engine, f->file, true);
+	fake_driver_booted(&f->driver, id);
+	pv_engine_vm_changed(f->engine, f->vm, PV__VM_CHANGE__VM_CHANGE_LOST, "gone");
+	turn(f);
+	assert_int_equal(pv_journal_last_seq(f->journal), before);
+	assert_string_equal(pv_buf_str(&f->log), "");
+	pv_engine_set_busy(f->engine, f->file, false);
+	turn(f);
+	turn(f);
+	assert_int_equal(pv_journal_last_seq(f->journal), before + 2);
+	assert_string_equal(pv_buf_str(&f->log), "ended 1 ok\n");
+	assert_true(pv_state_vm(pv_engine_state(f->engine), f->vm, &vm));
+	assert_int_equal(vm.state, PV__VM_STATE__VM_STATE_DEAD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -850,6 +893,8 @@ int main(void)
 		WITH_ENGINE(test_admission__claims),
 		WITH_ENGINE(test_admission__without_one_a_claim_is_taken_at_once),
 		WITH_ENGINE(test_folds__thin_out),
+		WITH_ENGINE(test_step__is_behind_what_was_recorded_before_it),
+		WITH_ENGINE(test_step__news_wait_for_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
