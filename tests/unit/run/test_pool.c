@@ -85,6 +85,25 @@ static void test_pool__the_call_replaces_the_scanned_claim(void **state)
 	pv_pool_destroy(pool);
 }
 
+/* What a resumed run finds in flight counts, whether the pool has room for it or not, and goes back as if it had been granted. */
+static void test_pool__what_was_there_before_it(void **state)
+{
+	struct pv_pool *pool = pv_pool_create(amount(1000, 4), 2);
+
+	(void)state;
+	pv_pool_has(pool, 1, amount(300, 1));
+	expect_used(pool, 350, 1);
+	pv_pool_has_vm(pool, 1, amount(256, 1)); /* draws on the claim */
+	expect_used(pool, 350, 1);
+	pv_pool_has_vm(pool, 1, amount(1500, 1));
+	expect_used(pool, 1806, 2);
+	pv_pool_vm_ended(pool, 1, amount(1500, 1));
+	expect_used(pool, 350, 1);
+	pv_pool_file_ended(pool, 1);
+	expect_used(pool, 0, 0);
+	pv_pool_destroy(pool);
+}
+
 static void test_pool__knows_what_can_never_fit(void **state)
 {
 	struct pv_pool *pool = pv_pool_create(amount(1000, 4), 1);
@@ -295,6 +314,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pool__takes_what_exceeds_the_claim),
 		cmocka_unit_test(test_pool__the_call_replaces_the_scanned_claim),
+		cmocka_unit_test(test_pool__what_was_there_before_it),
 		cmocka_unit_test(test_pool__knows_what_can_never_fit),
 		cmocka_unit_test(test_line__a_later_waiter_that_fits_goes_first_eight_times),
 		cmocka_unit_test(test_line__waits_inside_files_go_before_files),
