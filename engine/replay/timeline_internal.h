@@ -32,4 +32,15 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 /* What `event` says, appended to `out`. `op` is that of the call for call events. */
 void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, const char *op, struct pv_buf *out);
 
+/* ---- its parts: each appends to `out` ---- */
+
+/* "passed" of VERDICT_PASSED: without the first `prefix` bytes, as the enums of journal.proto repeat their name. */
+void pv_say_enum(struct pv_buf *out, const ProtobufCEnumDescriptor *descriptor, int value, size_t prefix);
+/* `before` and the text, if there is one. */
+void pv_say_text(struct pv_buf *out, const char *before, const char *value);
+/* ", stdout \"...\"", ", stdout 2048 bytes": nothing if there is none. */
+void pv_say_payload(struct pv_buf *out, const char *name, const Pv__Payload *value);
+void pv_say_call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out);
+void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf *out);
+
 #endif

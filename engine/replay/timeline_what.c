@@ -99,243 +99,6 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 	}
 }
 
-/* ---- words ---- */
-
-/* "PASSED" of VERDICT_PASSED, in lower case; the enums of journal.proto repeat their name as prefix. */
-static void enum_word(struct pv_buf *out, const ProtobufCEnumDescriptor *descriptor, int value, size_t prefix)
-{
-	const ProtobufCEnumValue *entry = protobuf_c_enum_descriptor_get_value(descriptor, value);
-
-	if (!entry || strlen(entry->name) < prefix) {
-		pv_buf_addf(out, "%d", value);
-		return;
-	}
-	for (const char *p = entry->name + prefix; *p; p++)
-		pv_buf_addf(out, "%c", *p == '_' ? ' ' : *p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
-}
-
-static void verdict_word(struct pv_buf *out, Pv__Verdict verdict)
-{
-	enum_word(out, &pv__verdict__descriptor, (int)verdict, strlen("VERDICT_"));
-}
-
-static void text(struct pv_buf *out, const char *before, const char *value)
-{
-	if (!value || !*value)
-		return;
-	pv_buf_addstr(out, before);
-	pv_text_line(out, value, strlen(value), PV_TIMELINE_TEXT_MAX);
-}
-
-static void payload(struct pv_buf *out, const char *name, const Pv__Payload *value)
-{
-	if (!value)
-		return;
-	switch (value->kind_case) {
-	case PV__PAYLOAD__KIND_DATA:
-		if (value->data.len == 0)
-			return;
-		pv_buf_addf(out, ", %s \"", name);
-		pv_text_line(out, value->data.data, value->data.len, 60);
-		pv_buf_addstr(out, "\"");
-		break;
-	case PV__PAYLOAD__KIND_BLOB:
-		pv_buf_addf(out, ", %s %" PRIu64 " bytes", name, value->blob->size);
-		break;
-	case PV__PAYLOAD__KIND_MAC:
-		pv_buf_addf(out, ", %s secret", name);
-		break;
-	default:
-		break;
-	}
-}
-
-/* ---- calls ---- */
-
-static void run_call(const Pv__RunCall *run, struct pv_buf *out)
-{
-	for (size_t i = 0; i < run->n_argv; i++) {
-		pv_buf_addstr(out, " ");
-		pv_text_line(out, run->argv[i].data, run->argv[i].len, PV_TIMELINE_TEXT_MAX);
-	}
-	payload(out, "stdin", run->stdin_data);
-}
-
-static void open_stream(const Pv__OpenStreamCall *open, struct pv_buf *out)
-{
-	if (open->kind == PV__STREAM_KIND__STREAM_KIND_TAIL_FILE) {
-		pv_buf_addstr(out, " ");
-		pv_text_line(out, open->path.data, open->path.len, PV_TIMELINE_TEXT_MAX);
-		return;
-	}
-	pv_buf_addf(out, " %s of process %" PRIu64,
-	            open->kind == PV__STREAM_KIND__STREAM_KIND_PROC_STDERR ? "stderr" : "stdout", open->process);
-}
-
-/* A call on the host. True if it is one. */
-static bool host_call(const Pv__CallStarted *call, struct pv_buf *out)
-{
-	switch (call->op_case) {
-	case PV__CALL_STARTED__OP_HOST_RUN:
-		pv_buf_addstr(out, " ");
-		pv_text_line(out, call->host_run->command.data, call->host_run->command.len, PV_TIMELINE_TEXT_MAX);
-		return true;
-	case PV__CALL_STARTED__OP_HOST_READ:
-		pv_buf_addf(out, " from command %" PRIu64, call->host_read->run);
-		return true;
-	case PV__CALL_STARTED__OP_HOST_WRITE:
-		pv_buf_addf(out, " to command %" PRIu64 "%s", call->host_write->run,
-		            call->host_write->eof ? ", then closed" : "");
-		payload(out, "content", call->host_write->content);
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* A call on an object, or one that opens it. True if it is one. */
-static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
-{
-	switch (call->op_case) {
-	case PV__CALL_STARTED__OP_SPAWN:
-		run_call(call->spawn->run, out);
-		if (call->spawn->has_worker)
-			pv_buf_addf(out, ", in worker %" PRIu64, call->spawn->worker);
-		return true;
-	case PV__CALL_STARTED__OP_WAIT:
-		pv_buf_addf(out, " for process %" PRIu64, call->wait->process);
-		return true;
-	case PV__CALL_STARTED__OP_PROCESS_STATUS:
-		pv_buf_addf(out, " %" PRIu64, call->process_status->process);
-		return true;
-	case PV__CALL_STARTED__OP_SIGNAL:
-		pv_buf_addf(out, " %d to process %" PRIu64, call->signal->signal, call->signal->process);
-		return true;
-	case PV__CALL_STARTED__OP_STDIN_WRITE:
-		pv_buf_addf(out, " to process %" PRIu64 "%s", call->stdin_write->process,
-		            call->stdin_write->eof ? ", then closed" : "");
-		payload(out, "content", call->stdin_write->content);
-		return true;
-	case PV__CALL_STARTED__OP_CLOSE_PROCESS:
-		pv_buf_addf(out, " %" PRIu64, call->close_process->process);
-		return true;
-	case PV__CALL_STARTED__OP_OPEN_STREAM:
-		open_stream(call->open_stream, out);
-		return true;
-	case PV__CALL_STARTED__OP_READ_STREAM:
-		pv_buf_addf(out, " %" PRIu64 " at byte %" PRIu64, call->read_stream->stream, call->read_stream->offset);
-		return true;
-	case PV__CALL_STARTED__OP_CLOSE_STREAM:
-		pv_buf_addf(out, " %" PRIu64, call->close_stream->stream);
-		return true;
-	case PV__CALL_STARTED__OP_CLOSE_WORKER:
-		pv_buf_addf(out, " %" PRIu64, call->close_worker->worker);
-		return true;
-	case PV__CALL_STARTED__OP_WORKER_RUN:
-		pv_buf_addf(out, " %" PRIu64 ":", call->worker_run->worker);
-		run_call(call->worker_run->run, out);
-		return true;
-	case PV__CALL_STARTED__OP_READ_CONSOLE:
-		pv_buf_addf(out, " at byte %" PRIu64, call->read_console->offset);
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out)
-{
-	pv_buf_addf(out, "%s", *op ? op : "a call of a newer version");
-	if (object_call(call, out) || host_call(call, out))
-		return;
-	switch (call->op_case) {
-	case PV__CALL_STARTED__OP_RUN:
-		run_call(call->run, out);
-		break;
-	case PV__CALL_STARTED__OP_READ_FILE:
-		pv_buf_addstr(out, " ");
-		pv_text_line(out, call->read_file->path.data, call->read_file->path.len, PV_TIMELINE_TEXT_MAX);
-		break;
-	case PV__CALL_STARTED__OP_WRITE_FILE:
-		pv_buf_addstr(out, " ");
-		pv_text_line(out, call->write_file->path.data, call->write_file->path.len, PV_TIMELINE_TEXT_MAX);
-		payload(out, "content", call->write_file->content);
-		break;
-	default:
-		break;
-	}
-}
-
-static void run_result(const Pv__RunResult *run, struct pv_buf *out)
-{
-	switch (run->status) {
-	case PV__RUN_STATUS__RUN_STATUS_SIGNALLED:
-		pv_buf_addf(out, ": signal %d", run->signal);
-		break;
-	case PV__RUN_STATUS__RUN_STATUS_TIMED_OUT:
-		pv_buf_addstr(out, ": timed out");
-		break;
-	default:
-		pv_buf_addf(out, ": exit code %d", run->exit_code);
-	}
-	payload(out, "stdout", run->stdout_data);
-	payload(out, "stderr", run->stderr_data);
-}
-
-static void boot_result(const Pv__BootResult *boot, struct pv_buf *out)
-{
-	char size[32];
-
-	pv_buf_addf(out, ": %s, %s", boot->from_template ? "template" : "cold", boot->accel ? boot->accel : "?");
-	if (boot->has_memory_bytes)
-		pv_buf_addf(out, ", %s, %u vCPU", pv_format_size(boot->memory_bytes, size), boot->cpus);
-	text(out, ", Linux ", boot->kernel_release);
-}
-
-static void call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf *out)
-{
-	bool failed = call->outcome_case == PV__CALL_ENDED__OUTCOME_ERROR;
-
-	pv_buf_addf(out, "%s %s", *op ? op : "call", failed ? "failed" : "done");
-	switch (call->outcome_case) {
-	case PV__CALL_ENDED__OUTCOME_ERROR:
-		text(out, ": ", call->error->message);
-		break;
-	case PV__CALL_ENDED__OUTCOME_BOOT:
-		boot_result(call->boot, out);
-		break;
-	case PV__CALL_ENDED__OUTCOME_RUN:
-		run_result(call->run, out);
-		break;
-	case PV__CALL_ENDED__OUTCOME_DATA:
-		payload(out, "content", call->data);
-		break;
-	case PV__CALL_ENDED__OUTCOME_SPAWNED:
-		if (call->spawned->pid > 0)
-			pv_buf_addf(out, ": pid %" PRId64, call->spawned->pid);
-		break;
-	case PV__CALL_ENDED__OUTCOME_STREAM_DATA:
-		payload(out, "content", call->stream_data->data);
-		pv_buf_addstr(out, call->stream_data->eof         ? ", end of stream"
-		                   : call->stream_data->timed_out ? ", timed out"
-		                                                  : "");
-		break;
-	case PV__CALL_ENDED__OUTCOME_PROCESS_STATUS:
-		pv_buf_addstr(out, ": ");
-		if (call->process_status->running)
-			pv_buf_addstr(out, "running");
-		else
-			enum_word(out, &pv__run_status__descriptor, (int)call->process_status->status,
-			          strlen("RUN_STATUS_"));
-		break;
-	case PV__CALL_ENDED__OUTCOME_COUNT:
-		pv_buf_addf(out, ": %" PRIu64 " bytes", call->count->count);
-		break;
-	default:
-		break;
-	}
-}
-
 /* ---- the pool ---- */
 
 static void amount(struct pv_buf *out, const Pv__Amount *value)
@@ -359,8 +122,8 @@ static void pool_event(const Pv__Event *event, struct pv_buf *out)
 		break;
 	case PV__EVENT__BODY_FILE_BLOCKED:
 		pv_buf_addstr(out, "file waits (");
-		enum_word(out, &pv__block_reason__descriptor, (int)event->file_blocked->reason,
-		          strlen("BLOCK_REASON_"));
+		pv_say_enum(out, &pv__block_reason__descriptor, (int)event->file_blocked->reason,
+		            strlen("BLOCK_REASON_"));
 		pv_buf_addstr(out, ") for");
 		amount(out, event->file_blocked->waiting_for);
 		break;
@@ -374,12 +137,17 @@ static void pool_event(const Pv__Event *event, struct pv_buf *out)
 
 /* ---- files and tests ---- */
 
+static void verdict_word(struct pv_buf *out, Pv__Verdict verdict)
+{
+	pv_say_enum(out, &pv__verdict__descriptor, (int)verdict, strlen("VERDICT_"));
+}
+
 static void run_event(const Pv__Event *event, struct pv_buf *out)
 {
 	if (event->body_case == PV__EVENT__BODY_RUN_STARTED) {
 		const Pv__RunStarted *run = event->run_started;
 		pv_buf_addf(out, "run %s begins, seed %" PRIu64, run->run_id ? run->run_id : "?", run->seed);
-		text(out, ", provium ", run->provium_version);
+		pv_say_text(out, ", provium ", run->provium_version);
 		return;
 	}
 	const Pv__RunEnded *run = event->run_ended;
@@ -407,20 +175,20 @@ static void file_event(const Pv__Event *event, struct pv_buf *out)
 	default:
 		pv_buf_addstr(out, "file ");
 		verdict_word(out, event->file_completed->verdict);
-		text(out, ": ", event->file_completed->chunk_error);
+		pv_say_text(out, ": ", event->file_completed->chunk_error);
 	}
 }
 
 static void task_event(const Pv__Event *event, struct pv_buf *out)
 {
 	if (event->body_case == PV__EVENT__BODY_TASK_STARTED) {
-		enum_word(out, &pv__task_kind__descriptor, (int)event->task_started->kind, strlen("TASK_KIND_"));
+		pv_say_enum(out, &pv__task_kind__descriptor, (int)event->task_started->kind, strlen("TASK_KIND_"));
 		pv_buf_addstr(out, " task begins");
 		return;
 	}
 	pv_buf_addstr(out, "task ");
 	verdict_word(out, event->task_ended->verdict);
-	text(out, ": ", event->task_ended->message);
+	pv_say_text(out, ": ", event->task_ended->message);
 }
 
 static void test_event(const Pv__Event *event, struct pv_buf *out)
@@ -434,10 +202,10 @@ static void test_event(const Pv__Event *event, struct pv_buf *out)
 	case PV__EVENT__BODY_TEST_ENDED:
 		pv_buf_addstr(out, "test ");
 		verdict_word(out, event->test_ended->verdict);
-		text(out, ": ", event->test_ended->message);
+		pv_say_text(out, ": ", event->test_ended->message);
 		break;
 	default:
-		text(out, "log: ", event->test_logged->text);
+		pv_say_text(out, "log: ", event->test_logged->text);
 	}
 }
 
@@ -467,7 +235,7 @@ static void lab_event(const Pv__Event *event, const struct pv_state *before, str
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_LAB_CREATED:
-		enum_word(out, &pv__lab_kind__descriptor, (int)event->lab_created->kind, strlen("LAB_KIND_"));
+		pv_say_enum(out, &pv__lab_kind__descriptor, (int)event->lab_created->kind, strlen("LAB_KIND_"));
 		pv_buf_addstr(out, " lab created");
 		break;
 	case PV__EVENT__BODY_LAB_CLOSED:
@@ -475,7 +243,7 @@ static void lab_event(const Pv__Event *event, const struct pv_state *before, str
 		break;
 	case PV__EVENT__BODY_VM_DECLARED:
 		pv_buf_addstr(out, "VM declared");
-		text(out, ", profile ", event->vm_declared->profile);
+		pv_say_text(out, ", profile ", event->vm_declared->profile);
 		break;
 	case PV__EVENT__BODY_BRIDGE_DECLARED:
 		pv_buf_addstr(out, "bridge declared");
@@ -500,30 +268,30 @@ static void progress_event(const Pv__Event *event, struct pv_buf *out)
 		break;
 	case PV__EVENT__BODY_FILE_RESTARTED:
 		pv_buf_addstr(out, "file begins anew");
-		text(out, ": ", event->file_restarted->reason);
+		pv_say_text(out, ": ", event->file_restarted->reason);
 		break;
 	case PV__EVENT__BODY_FILE_INTERRUPTED:
 		pv_buf_addstr(out, "file is ended");
-		text(out, ": ", event->file_interrupted->reason);
+		pv_say_text(out, ": ", event->file_interrupted->reason);
 		break;
 	case PV__EVENT__BODY_TIMER_FIRED:
 		pv_buf_addf(out, "timer %llu fires", (unsigned long long)event->timer_fired->number);
 		break;
 	case PV__EVENT__BODY_ADMISSION_REFUSED:
 		pv_buf_addstr(out, "refused");
-		text(out, ": ", event->admission_refused->reason);
+		pv_say_text(out, ": ", event->admission_refused->reason);
 		break;
 	default:
 		pv_buf_addf(out, "call %llu ", (unsigned long long)event->call_reconciled->id);
-		enum_word(out, &pv__reconciliation__descriptor, (int)event->call_reconciled->how,
-		          strlen("RECONCILIATION_"));
+		pv_say_enum(out, &pv__reconciliation__descriptor, (int)event->call_reconciled->how,
+		            strlen("RECONCILIATION_"));
 	}
 }
 
 static void vm_changed(const Pv__VmChanged *change, struct pv_buf *out)
 {
-	enum_word(out, &pv__vm_change__descriptor, (int)change->change, strlen("VM_CHANGE_"));
-	text(out, ": ", change->reason);
+	pv_say_enum(out, &pv__vm_change__descriptor, (int)change->change, strlen("VM_CHANGE_"));
+	pv_say_text(out, ": ", change->reason);
 }
 
 static void barrier_event(const Pv__Event *event, const struct pv_state *before, struct pv_buf *out)
@@ -535,17 +303,17 @@ static void barrier_event(const Pv__Event *event, const struct pv_state *before,
 	case PV__EVENT__BODY_BARRIER_ARRIVED:
 		if (arrived->name != NULL)
 			pv_state_barrier(before, arrived->lab, arrived->name, &view);
-		text(out, "arrives at the barrier ", arrived->name);
+		pv_say_text(out, "arrives at the barrier ", arrived->name);
 		pv_buf_addf(out, ", %u of %u", view.n + 1, arrived->count);
 		break;
 	case PV__EVENT__BODY_BARRIER_OPENED:
-		text(out, "opens the barrier ", event->barrier_opened->name);
+		pv_say_text(out, "opens the barrier ", event->barrier_opened->name);
 		break;
 	default:
-		text(out, "leaves the barrier ", event->barrier_withdrawn->name);
+		pv_say_text(out, "leaves the barrier ", event->barrier_withdrawn->name);
 		pv_buf_addstr(out, ": ");
-		enum_word(out, &pv__barrier_reason__descriptor, (int)event->barrier_withdrawn->reason,
-		          strlen("BARRIER_REASON_"));
+		pv_say_enum(out, &pv__barrier_reason__descriptor, (int)event->barrier_withdrawn->reason,
+		            strlen("BARRIER_REASON_"));
 	}
 }
 
@@ -579,10 +347,10 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 		lab_event(event, before, out);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
-		call_started(event->call_started, op, out);
+		pv_say_call_started(event->call_started, op, out);
 		break;
 	case PV__EVENT__BODY_CALL_ENDED:
-		call_ended(event->call_ended, op, out);
+		pv_say_call_ended(event->call_ended, op, out);
 		break;
 	case PV__EVENT__BODY_VM_CHANGED:
 		vm_changed(event->vm_changed, out);
@@ -607,10 +375,10 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 		progress_event(event, out);
 		break;
 	case PV__EVENT__BODY_SCRIPT_INPUT:
-		text(out, "took in ", event->script_input->name);
+		pv_say_text(out, "took in ", event->script_input->name);
 		break;
 	case PV__EVENT__BODY_NOTICE:
-		text(out, "notice: ", event->notice->text);
+		pv_say_text(out, "notice: ", event->notice->text);
 		break;
 	default:
 		pv_buf_addstr(out, "event of a newer version");
