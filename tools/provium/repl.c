@@ -121,8 +121,9 @@ static enum line read_line(struct pv_repl *repl, const char *prompt, struct pv_b
 	return read;
 }
 
-/* ---- Ctrl-C while Lua computes ---- */
+/* ---- Ctrl-C ---- */
 
+/* libedit makes a key of it only from when it waits for one: until then, with the prompt on the screen already, it is a signal. */
 static struct pv_prompt *volatile evaluating;
 
 static void on_interrupt(int number)
@@ -134,19 +135,13 @@ static void on_interrupt(int number)
 		pv_prompt_interrupt(prompt);
 }
 
-static bool evaluate(const struct pv_repl *repl, struct pv_prompt *prompt, const struct pv_buf *text,
-                     struct pv_buf *out)
+static bool evaluate(struct pv_prompt *prompt, const struct pv_buf *text, struct pv_buf *out)
 {
-	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART }, before;
 	bool whole;
 
 	fflush(stdout);
 	evaluating = prompt;
-	if (repl->editor != NULL)
-		sigaction(SIGINT, &action, &before);
 	whole = pv_prompt_eval(prompt, pv_buf_str(text), text->len, out);
-	if (repl->editor != NULL)
-		sigaction(SIGINT, &before, NULL);
 	evaluating = NULL;
 	return whole;
 }
@@ -209,8 +204,7 @@ static void trim(struct pv_buf *line)
 }
 
 /* `text` is what has come of a piece of Lua whose end is still missing. False: the user leaves. */
-static bool take_line(const struct pv_repl *repl, struct pv_prompt *prompt, struct pv_buf *line, struct pv_buf *text,
-                      struct pv_buf *out)
+static bool take_line(struct pv_prompt *prompt, struct pv_buf *line, struct pv_buf *text, struct pv_buf *out)
 {
 	if (text->len == 0 && line->len > 0 && *line->data == ':' && strncmp(pv_buf_str(line), "::", 2) != 0) {
 		trim(line);
@@ -221,7 +215,7 @@ static bool take_line(const struct pv_repl *repl, struct pv_prompt *prompt, stru
 	pv_buf_add(text, line->data, line->len);
 	if (text->len > TEXT_MAX)
 		pv_buf_addf(out, "more than %u bytes: dropped\n", TEXT_MAX);
-	else if (!evaluate(repl, prompt, text, out))
+	else if (!evaluate(prompt, text, out))
 		return true;
 	pv_buf_clear(text);
 	return true;
@@ -229,6 +223,7 @@ static bool take_line(const struct pv_repl *repl, struct pv_prompt *prompt, stru
 
 void pv_repl(void *arg, struct pv_prompt *prompt)
 {
+	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART }, before;
 	struct pv_buf line = { 0 }, text = { 0 }, out = { 0 };
 	struct pv_repl *repl = arg;
 	bool goes_on = true;
@@ -236,10 +231,12 @@ void pv_repl(void *arg, struct pv_prompt *prompt)
 	greet(prompt, &out);
 	if (repl->editor == NULL && isatty(fileno(repl->input)) && isatty(STDOUT_FILENO))
 		repl->editor = create_editor(repl->input);
+	if (repl->editor != NULL)
+		sigaction(SIGINT, &action, &before);
 	while (goes_on && !repl->at_end) {
 		switch (read_line(repl, text.len > 0 ? ">> " : "> ", &line)) {
 		case LINE_READ:
-			goes_on = take_line(repl, prompt, &line, &text, &out);
+			goes_on = take_line(prompt, &line, &text, &out);
 			break;
 		case LINE_CLEARED:
 			pv_buf_clear(&text);
@@ -252,6 +249,8 @@ void pv_repl(void *arg, struct pv_prompt *prompt)
 		}
 		print(&out);
 	}
+	if (repl->editor != NULL)
+		sigaction(SIGINT, &before, NULL);
 	pv_buf_free(&line);
 	pv_buf_free(&text);
 	pv_buf_free(&out);

@@ -126,7 +126,7 @@ says err '--repl and --json exclude each other'
 # -- on a terminal: Ctrl-C clears what was typed, and stops what computes; the arrow up brings lines back; Ctrl-D leaves
 command -v script >/dev/null || { echo "no script(1): not tried on a terminal"; passed; }
 mkfifo keys
-TERM=xterm timeout 60 script -qfec "'$provium' replay --script run --repl" /dev/null <keys >screen 2>&1 &
+TERM=xterm timeout 60 script -qfec "exec '$provium' replay --script run --repl" /dev/null <keys >screen 2>&1 &
 pid=$!
 exec 3>keys
 until_says screen '     7 |' "$pid"
