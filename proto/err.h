@@ -30,6 +30,7 @@
 	X(PV_ERR_PROTOCOL, "protocol violation")                                                                       \
 	X(PV_ERR_GUEST, "refused by the guest")                                                                        \
 	X(PV_ERR_UNSUPPORTED, "not supported")                                                                         \
+	X(PV_ERR_DENIED, "permission denied")                                                                          \
 	X(PV_ERR_DIVERGED, "differs from the record")                                                                  \
 	X(PV_ERR_INTERNAL, "internal error")
 

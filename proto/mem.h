@@ -20,6 +20,12 @@ char *pv_xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1
 
 #define PV_NEW(type) ((type *)pv_xcalloc(1, sizeof(type)))
 
+/* Bytes of someone else. */
+struct pv_bytes {
+	const void *data;
+	size_t len;
+};
+
 /* A growable byte buffer. Invariant: `data` is NULL or holds `cap` > `len` bytes and data[len] is 0, so text in it
  * is a C string. A zeroed struct is an empty buffer. */
 struct pv_buf {

@@ -12,14 +12,10 @@
 #include <stdint.h>
 
 #include "proto/err.h"
+#include "proto/mem.h"
 
 struct pv_agent;
 struct pv_guest_op;
-
-struct pv_bytes {
-	const void *data;
-	size_t len;
-};
 
 struct pv_guest_env {
 	const char *name;

@@ -14,11 +14,13 @@
 
 #include "proto/agent.pb-c.h"
 #include "proto/err.h"
+#include "proto/snapshot.pb-c.h"
 
 struct event_base;
 struct pv_agent;
 struct pv_keeper;
 struct pv_machine;
+struct pv_snapshot;
 
 struct pv_machine_config {
 	const char *name;       /* for messages and QEMU's process name */
@@ -40,6 +42,9 @@ struct pv_machine_config {
 	uint64_t boot_deadline_ms; /* from start, or from a reset, to the agent's answer */
 	struct pv_keeper *keeper;  /* is told of the VM before QEMU starts, outlives the machine; NULL: none */
 	uint32_t keeper_vm;        /* the keeper's number of it */
+	bool hold;                 /* `ready` comes before the image's init starts; pv_machine_release() lets it */
+	struct pv_snapshot *
+	    from; /* go on from this snapshot instead of booting; stays the caller's, and may go after the start. Or NULL */
 };
 
 /* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the
@@ -91,6 +96,37 @@ struct pv_machine_attach {
 enum pv_err pv_machine_attach(struct event_base *base, const struct pv_machine_attach *config, const Pva__Hello *hello,
                               const struct pv_machine_handler *handler, pv_machine_cb *attached, void *arg,
                               struct pv_machine **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* A machine that is started with `from` maps the snapshot's memory privately, page by page as the guest touches it. It is stopped until
+ * pv_machine_resume(), which may be called at once; `loaded` tells, once, when the state is in place (then nothing runs in the guest yet), or
+ * why not (before `failed`). After the resume the agent is told `hello`, with `restored` set, and `ready` follows. */
+enum pv_err pv_machine_start_from(struct event_base *base, const struct pv_machine_config *config,
+                                  const Pva__Hello *hello, const struct pv_machine_handler *handler,
+                                  pv_machine_cb *loaded, void *arg, struct pv_machine **out,
+                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Lets the image's init start, in a machine whose agent holds it: says `hello` (as pv_machine_set_hello()) without `hold`; `ready` comes once
+ * more, not `again`, with the boot id. */
+void pv_machine_release(struct pv_machine *machine, const Pva__Hello *hello);
+
+struct pv_machine_snapshot {
+	const char *path; /* of the file to be written; it is there whole or not at all, another one is replaced */
+	const Pvs__Shape *shape; /* what goes into it beside what the machine knows itself */
+	bool stay_paused;        /* the machine is paused, or is not to go on */
+	bool with_console;       /* what the guest has written to the console so far goes along */
+};
+
+struct pv_machine_snapshot_done {
+	uint64_t file_bytes; /* taken on disk */
+	uint64_t stopped_ns; /* the guest stood still */
+};
+
+/* Saves memory, devices and disks of a machine that is up, running or paused; a running one is stopped meanwhile. The copy is made in a thread of its
+ * own. `cb` once, `done` NULL with an error; then the machine goes on as before (if it has not failed), and no file is left. One at a time. */
+typedef void pv_machine_snapshot_cb(void *arg, enum pv_err err, const struct pv_machine_snapshot_done *done,
+                                    const struct pv_errmsg *msg);
+void pv_machine_snapshot(struct pv_machine *machine, const struct pv_machine_snapshot *what, pv_machine_snapshot_cb *cb,
+                         void *arg);
 
 /* What the agent is told at conversations to come (after a reset of the guest). Copied. */
 void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello);
