@@ -52,9 +52,8 @@ void pv_fixture_saw_file(struct pv_fixture_keys *keys, struct pv_fixture_look *l
 /* require: the module, and the file that it was found in. */
 void pv_fixture_saw_module(struct pv_fixture_keys *keys, struct pv_fixture_look *look, const char *module,
                            const char *path);
-/* dofile, loadfile. */
-void pv_fixture_saw_script(struct pv_fixture_keys *keys, struct pv_fixture_look *look, const char *given,
-                           const char *path);
+/* dofile, loadfile: the path as the script gave it, which counts from the current directory. */
+void pv_fixture_saw_script(struct pv_fixture_keys *keys, struct pv_fixture_look *look, const char *path);
 /* lab:vm with it. */
 void pv_fixture_saw_profile(struct pv_fixture_keys *keys, struct pv_fixture_look *look, const char *profile);
 /* vm_fixture, lab_fixture in the builder, when that is there: a hit, or signed. */
