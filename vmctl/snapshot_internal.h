@@ -72,6 +72,9 @@ struct pv_snapshot_new {
 	uint64_t end; /* of what is written so far */
 };
 
+/* As pv_hostfile_temp(), and locked (flock) for as long as the descriptor is open. */
+enum pv_err pv_snapshot_temp(const char *final, struct pv_hostfile_temp *out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 enum pv_err pv_snapshot_new_begin(struct pv_snapshot_new *file, const char *path, enum pv_snapshot_kind kind,
                                   struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Writes a section at the end and fills `section` in. */
