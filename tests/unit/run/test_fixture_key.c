@@ -543,6 +543,22 @@ static void test_key__without_paths_is_shared(void **state)
 	free_world(&one);
 }
 
+/* Versions are remembered by binary. */
+static void test_key__two_versions_of_qemu(void **state)
+{
+	struct world world;
+	char before[65], after[65];
+
+	(void)state;
+	make_world(&world);
+	write_text("one/top.fixture.lua", "provium:vm('a', 'used') provium:vm('b', 'other')");
+	key_of(&world, false, before);
+	other_version = "8.0.0";
+	key_of(&world, false, after);
+	assert_string_not_equal(before, after);
+	free_world(&world);
+}
+
 static void assert_error(const struct world *world, const char *name, enum pv_err wanted, const char *text)
 {
 	struct pv_fixture_keys *keys = keys_of(world, false);
@@ -628,6 +644,7 @@ int main(void)
 		cmocka_unit_test(test_key__each_input_and_nothing_else),
 		cmocka_unit_test(test_key__of_another_checkout),
 		cmocka_unit_test(test_key__without_paths_is_shared),
+		cmocka_unit_test(test_key__two_versions_of_qemu),
 		cmocka_unit_test(test_name__unknown_and_wrong_ones),
 		cmocka_unit_test(test_cycle__is_told_with_its_chain),
 		cmocka_unit_test(test_nested__diamonds_are_walked_once),

@@ -79,7 +79,8 @@ static int set_up(void **state)
 	world.root = make_dir("root");
 	world.cache = make_dir("cache");
 	world.roots[0] = world.root;
-	world.roots[1] = make_dir("second");
+	free(make_dir("deep"));
+	world.roots[1] = make_dir("deep/second");
 	world.profile = (struct pv_profile){ .name = (char *)"default",
 		                             .kernel = (char *)"/nonexistent/kernel",
 		                             .initrd = (char *)"/nonexistent/initrd",
@@ -350,15 +351,15 @@ static void test_saw__modules_scripts_profiles(void **state)
 static void test_saw__nested_fixtures(void **state)
 {
 	struct pv_fixture_look base, top;
-	char *path = pv_xasprintf("%s/../data", world.roots[1]);
+	char *path = pv_xasprintf("%s/../../data", world.roots[1]);
 
 	(void)state;
 	open_keys(true);
 	free(make_dir("root/sub"));
-	write_text("second/far.fixture.lua", "return 1");
+	write_text("deep/second/far.fixture.lua", "return 1");
 	write_text("root/sub/top.fixture.lua", "provium:vm_fixture(name)");
 	base = look_for("far");
-	pv_fixture_saw_file(world.keys, &base, "../data", path);
+	pv_fixture_saw_file(world.keys, &base, "../../data", path);
 	install(&base);
 	top = look_for("sub/top");
 	pv_fixture_saw_fixture(world.keys, &top, &base);
@@ -369,10 +370,10 @@ static void test_saw__nested_fixtures(void **state)
 	assert_hit("sub/top", top.key);
 	write_text("data", "changed");
 	assert_miss("sub/top", "file ../data: changed\n");
-	assert_miss("far", "file ../data: changed\n");
+	assert_miss("far", "file ../../data: changed\n");
 	write_text("data", "one");
 	assert_hit("sub/top", top.key);
-	write_text("second/far.fixture.lua", "return 2");
+	write_text("deep/second/far.fixture.lua", "return 2");
 	assert_miss("sub/top", "fixture far: changed\n");
 	pv_fixture_look_free(&base);
 	pv_fixture_look_free(&top);
