@@ -140,6 +140,7 @@ static const struct {
 	{ PV__CALL_STARTED__OP_HOST_RUN, "host_run", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_HOST_READ, "host_read", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_HOST_WRITE, "host_write", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_FIXTURE, "fixture", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))
@@ -156,7 +157,7 @@ enum pv_vm_op pv_vm_op_of_case(Pv__CallStarted__OpCase op)
 bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op)
 {
 	return op == PV__CALL_STARTED__OP_HOST_RUN || op == PV__CALL_STARTED__OP_HOST_READ ||
-	       op == PV__CALL_STARTED__OP_HOST_WRITE;
+	       op == PV__CALL_STARTED__OP_HOST_WRITE || op == PV__CALL_STARTED__OP_FIXTURE;
 }
 
 enum pv_vm_op pv_vm_op_of(const Pv__CallStarted *call)
