@@ -50,6 +50,15 @@ static enum pv_err check_boot(const struct pv_snapshot_footer *footer, struct pv
 	                  "it is a temporary one, never synced, and the host has booted since; make it again");
 }
 
+/* A packed one tells at its beginning, too, that it is a snapshot. */
+static bool has_head(int fd)
+{
+	char head[PV_SNAPSHOT_HEAD_BYTES];
+
+	return pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	       !memcmp(head, PV_SNAPSHOT_HEAD, sizeof(head));
+}
+
 static enum pv_err read_footer(struct pv_snapshot *snapshot, struct pv_errmsg *msg)
 {
 	uint8_t bytes[PV_SNAPSHOT_FOOTER_BYTES];
@@ -64,6 +73,8 @@ static enum pv_err read_footer(struct pv_snapshot *snapshot, struct pv_errmsg *m
 	                          (uint64_t)st.st_size - sizeof(bytes), msg);
 	if (!err)
 		err = pv_snapshot_footer_decode(bytes, (uint64_t)st.st_size, &snapshot->footer, msg);
+	if (err == PV_ERR_FOREIGN && has_head(snapshot->fd))
+		err = pv_err_set(msg, PV_ERR_CORRUPT, "its end is missing or damaged");
 	return err ? err : check_boot(&snapshot->footer, msg);
 }
 

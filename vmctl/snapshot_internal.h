@@ -72,6 +72,9 @@ struct pv_snapshot_new {
 	uint64_t end; /* of what is written so far */
 };
 
+/* As pv_hostfile_temp(), and locked (flock) for as long as the descriptor is open. */
+enum pv_err pv_snapshot_temp(const char *final, struct pv_hostfile_temp *out, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 enum pv_err pv_snapshot_new_begin(struct pv_snapshot_new *file, const char *path, enum pv_snapshot_kind kind,
                                   struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Writes a section at the end and fills `section` in. */
@@ -81,6 +84,33 @@ enum pv_err pv_snapshot_new_add(struct pv_snapshot_new *file, const void *data, 
 enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Manifest *manifest, bool durable,
                                    uint64_t *file_bytes, struct pv_errmsg *msg) PV_MUST_CHECK;
 void pv_snapshot_new_discard(struct pv_snapshot_new *file);
+
+/* ---- from one file to another ---- */
+
+#define PV_SNAPSHOT_HEAD       "PVPACKED"
+#define PV_SNAPSHOT_HEAD_BYTES 8
+
+struct pv_snapshot_sections {
+	Pvs__Section devices, firmware, console;
+	Pvs__Disk *disks;
+	Pvs__Section *disk_data;
+	Pvs__Disk **disk_list;
+};
+
+/* Calls `function` for each section but the memory of `manifest`, a shallow copy of the source's, and puts what it filled in in its place.
+ * `sections` (zeroed) holds that, and is freed after the manifest's last use, also on failure. */
+typedef enum pv_err pv_snapshot_carry(void *arg, const Pvs__Section *from, Pvs__Section *to, struct pv_errmsg *msg);
+enum pv_err pv_snapshot_carry_sections(Pvs__Manifest *manifest, struct pv_snapshot_sections *sections,
+                                       pv_snapshot_carry *function, void *arg, struct pv_errmsg *msg) PV_MUST_CHECK;
+void pv_snapshot_sections_free(struct pv_snapshot_sections *sections);
+
+/* Reads the bytes of a piece of packed memory as they are stored, the CRC checked. */
+enum pv_err pv_snapshot_read_chunk(const struct pv_snapshot *from, const Pvs__Section *chunk, uint8_t *out,
+                                   struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* Calls `function` in several threads, of which this one is one, and waits for all. The first error. */
+typedef enum pv_err pv_snapshot_work(void *arg, struct pv_errmsg *msg);
+enum pv_err pv_snapshot_in_parallel(pv_snapshot_work *function, void *arg, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- what a guest's memory consists of ---- */
 

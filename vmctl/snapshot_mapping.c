@@ -65,10 +65,9 @@ static enum pv_err add_line(struct cover *cover, const struct mapping *line, con
 {
 	uint64_t file_at = line->offset + (memory->address - line->start);
 
-	if (line->end <= cover->next)
+	/* Lines before it, behind it, or behind a gap, which the end shows. */
+	if (line->end <= cover->next || line->start > cover->next || cover->next >= memory->address + memory->size)
 		return PV_OK;
-	if (line->start > cover->next)
-		return PV_OK; /* a gap, which the end shows */
 	cover->next = line->end;
 	if (!cover->path) {
 		cover->first = *line;
