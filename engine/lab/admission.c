@@ -75,8 +75,8 @@ static enum pv_err check_alone(const struct pv_engine *engine, uint32_t file, ui
 		if (vm == 0)
 			return pv_err_set(msg, PV_ERR_EXISTS, "claim already taken (a file may have one, in any lab)");
 		PV_ASSERT(pv_state_vm(engine->state, vm, &view));
-		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is to boot already: it waits for the resource pool",
-		                  view.name);
+		return pv_err_set(msg, PV_ERR_STATE,
+		                  "the VM \"%s\" is to come up already: it waits for the resource pool", view.name);
 	}
 	return PV_OK;
 }
@@ -112,7 +112,7 @@ enum pv_err pv_engine_admit_boot(struct pv_engine *engine, Pv__Event *proposal, 
                                  struct pv_errmsg *msg)
 {
 	Pv__CallStarted *started = proposal->call_started;
-	const Pv__VmSpec *spec = started->boot->spec;
+	const Pv__VmSpec *spec = pv_call_spec(started);
 	struct pv_admission_request request = {
 		.file = proposal->file,
 		.vm = started->vm,

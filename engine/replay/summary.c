@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "engine/core/vm_fsm.h"
 #include "engine/replay/records.h"
 #include "proto/mem.h"
 
@@ -258,7 +259,7 @@ static void on_call_started(struct reader *reader, const Pv__CallStarted *body)
 {
 	struct boot_call *boot;
 
-	if (body->op_case != PV__CALL_STARTED__OP_BOOT || find_boot(reader, body->id))
+	if (!pv_call_brings_up(body->op_case) || find_boot(reader, body->id))
 		return;
 	boot = PV_NEW(struct boot_call);
 	boot->id = body->id;

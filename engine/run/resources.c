@@ -200,7 +200,7 @@ static void call_started(struct pv_resources *resources, const Pv__Event *event)
 
 	file_of(resources, event->file)->calls++;
 	LIST_FOREACH (hold, &resources->vms, link) {
-		if (hold->vm == call->vm && call->op_case == PV__CALL_STARTED__OP_BOOT)
+		if (hold->vm == call->vm && pv_call_brings_up(call->op_case))
 			hold->started = true;
 	}
 }
