@@ -113,8 +113,8 @@ static void on_qmp_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	pv_machine_fail(machine, PV_ERR_TIMEOUT, false, "QEMU of VM %s has not answered on QMP within %d s",
-	                machine->name, QMP_DEADLINE_MS / 1000);
+	pv_machine_fail(machine, PV_ERR_TIMEOUT, false, "QEMU of VM %s has not %s within %d s", machine->name,
+	                machine->qemu_version[0] ? "loaded the snapshot" : "answered on QMP", QMP_DEADLINE_MS / 1000);
 }
 
 /* ---- ready ---- */
@@ -264,9 +264,11 @@ static void on_qmp_ready(void *arg, const char *version)
 {
 	struct pv_machine *machine = arg;
 
-	(void)version;
+	snprintf(machine->qemu_version, sizeof machine->qemu_version, "%s", version);
 	if (machine->attach_op)
 		pv_machine_look(machine);
+	else if (machine->load)
+		pv_machine_load_begin(machine);
 	else
 		pv_machine_qmp_usable(machine);
 }
@@ -281,6 +283,7 @@ static void on_reset(struct pv_machine *machine)
 	}
 	machine->phase = PV_MACHINE_STARTING;
 	forget_reply(machine);
+	pv_machine_save_on_reset(machine);
 	if (machine->reset_op)
 		machine->reset_op->begun = true;
 	else if (was_up)
@@ -321,6 +324,8 @@ static void on_qmp_event(void *arg, const char *name, struct json_object *data)
 		ask_status(machine);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		begin_panic(machine);
+	else if (strcmp(name, "MIGRATION") == 0)
+		pv_machine_load_on_migration(machine, text_of(data, "status"));
 	pv_machine_leave(machine);
 }
 

@@ -22,7 +22,9 @@ const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "a
 	                                                          PV_KEEPER_SOCKET };
 
 /* QEMU's numbers of the listening sockets. */
-static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
+static const struct pv_qemu_fds child_fds = {
+	.qmp = 3, .agent = 4, .console = 5, .keeper = 6, .memory = 7, .incoming = 8
+};
 
 struct sockets {
 	int listeners[PV_MACHINE_SOCKETS];
@@ -132,19 +134,23 @@ enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, ui
 }
 
 static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machine_config *config,
-                              const struct sockets *sockets, struct pv_errmsg *msg)
+                              const struct sockets *sockets, const struct pv_machine_given *given,
+                              struct pv_errmsg *msg)
 {
 	const struct pv_process_fd fds[] = {
 		{ sockets->listeners[PV_MACHINE_QMP], child_fds.qmp },
 		{ sockets->listeners[PV_MACHINE_AGENT], child_fds.agent },
 		{ sockets->listeners[PV_MACHINE_CONSOLE], child_fds.console },
 		{ sockets->listeners[PV_MACHINE_KEEPER], child_fds.keeper },
+		{ given->memory, child_fds.memory },
+		{ given->incoming, child_fds.incoming },
 	};
 	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
 	enum pv_err err;
 
-	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, PV_MACHINE_SOCKETS,
-	                       pv_machine_on_exit, machine, &machine->process, msg);
+	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds,
+	                       config->from ? PV_MACHINE_SOCKETS + 2 : PV_MACHINE_SOCKETS, pv_machine_on_exit, machine,
+	                       &machine->process, msg);
 	pv_qemu_args_free(argv);
 	if (err == PV_ERR_NOENT)
 		pv_err_wrap(msg, err, "VM %s needs QEMU: install the package qemu-system-x86 or name another binary",
@@ -155,7 +161,7 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
 }
 
 static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_config *config, struct sockets *sockets,
-                           struct pv_errmsg *msg)
+                           const struct pv_machine_given *given, struct pv_errmsg *msg)
 {
 	enum pv_err err;
 
@@ -174,7 +180,7 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 		return pv_err_wrap(msg, err, "cannot prepare VM %s", machine->name);
 	machine->keeper = config->keeper;
 	machine->keeper_vm = config->keeper_vm;
-	err = start_qemu(machine, config, sockets, msg);
+	err = start_qemu(machine, config, sockets, given, msg);
 	if (!err && config->keeper)
 		pv_keeper_tell_pid(config->keeper, config->keeper_vm, pv_process_pid(machine->process),
 		                   pv_process_start_ticks(machine->process));
@@ -197,7 +203,8 @@ struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machi
 	return machine;
 }
 
-enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
+enum pv_err pv_machine_begin(struct event_base *base, const struct pv_machine_config *config,
+                             const struct pv_machine_given *given, const Pva__Hello *hello,
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg)
 {
@@ -206,7 +213,8 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
 	    pv_machine_new(base, handler, arg, config->name, config->kvm, config->boot_deadline_ms);
 	enum pv_err err;
 
-	err = prepare(machine, config, &sockets, msg);
+	machine->memory_bytes = config->memory_bytes;
+	err = prepare(machine, config, &sockets, given, msg);
 	if (err) {
 		close_sockets(&sockets);
 		pv_machine_destroy(machine);
@@ -220,8 +228,32 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
 	pv_machine_set_hello(machine, hello);
 	if (config->hold)
 		pv_machine_hold(machine);
-	pv_agent_hello(machine->agent, machine->hello);
 	pv_machine_arm(machine);
 	*out = machine;
 	return PV_OK;
+}
+
+enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
+                             const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
+                             struct pv_errmsg *msg)
+{
+	const struct pv_machine_given nothing = { -1, -1 };
+	enum pv_err err;
+
+	PV_ASSERT(!config->from);
+	err = pv_machine_begin(base, config, &nothing, hello, handler, arg, out, msg);
+	if (!err)
+		pv_agent_hello((*out)->agent, (*out)->hello);
+	return err;
+}
+
+void pv_machine_shape(const struct pv_machine_config *config, Pvs__Shape *shape)
+{
+	shape->machine = (char *)(uintptr_t)config->machine;
+	shape->accel = (char *)(uintptr_t)(config->kvm ? "kvm" : "tcg");
+	shape->has_memory_bytes = 1;
+	shape->memory_bytes = config->memory_bytes;
+	shape->has_cpus = 1;
+	shape->cpus = config->cpus;
+	shape->cmdline = (char *)(uintptr_t)config->cmdline;
 }

@@ -65,8 +65,7 @@ static void drop_calls(struct pv_state *state, uint32_t file)
 	HASH_ITER (hh, state->calls, call, next) {
 		if (call->file != file)
 			continue;
-		HASH_DEL(state->calls, call);
-		free(call);
+		pv_call_remove(state, call);
 	}
 }
 

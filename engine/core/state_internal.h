@@ -107,6 +107,7 @@ struct pv_vm {
 	struct pv_resource res; /* first */
 	const char *profile;    /* one of the state's */
 	Pv__VmSpec *spec;       /* NULL: nothing staged */
+	Pv__VmSpec *last_spec;  /* see VmNode; NULL: none began, or nothing was set */
 	Pv__VmState state;
 	enum pv_vm_op in_flight;
 	uint64_t lifecycle_call;
@@ -162,6 +163,8 @@ struct pv_call {
 	uint32_t vm; /* may be gone: a call outlives its VM until its outcome is told */
 	uint32_t life;
 	Pv__CallStarted__OpCase op;
+	char *source; /* where the script called; NULL: unknown */
+	uint32_t line;
 	UT_hash_handle hh;
 };
 
@@ -236,7 +239,8 @@ struct pv_lab *pv_lab_add(struct pv_state *state, uint32_t id, uint32_t file, Pv
                           struct pv_lab *home);
 struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for);
 void pv_task_add(struct pv_state *state, const struct pv_task *task);
-void pv_call_add(struct pv_state *state, const struct pv_call *call);
+void pv_call_add(struct pv_state *state, const struct pv_call *call); /* takes over `source` */
+void pv_call_remove(struct pv_state *state, struct pv_call *call);
 
 /* Frees the resource; it must have left all labs and its home's list. */
 void pv_resource_free(struct pv_state *state, struct pv_resource *resource);
@@ -347,6 +351,12 @@ void pv_objects_call_ended(struct pv_vm *vm, const struct pv_call *call, bool su
 /* PV_ERR_CORRUPT with the breach. */
 enum pv_err pv_objects_validate(const struct pv_state *state, const struct pv_vm *vm,
                                 struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- culprits.c ---- */
+
+/* PV_ERR_STATE with what keeps a snapshot from being taken: "refused: live streams" and the lines of the culprits. */
+enum pv_err pv_culprits_check(const struct pv_state *state, const struct pv_vm *vm,
+                              struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- check.c ---- */
 

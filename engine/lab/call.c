@@ -56,6 +56,14 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 		TAILQ_INSERT_TAIL(&engine->intents, call, link);
 }
 
+/* Where the options of a boot or a restore are; NULL: the call has none. */
+static Pv__VmSpec **spec_of(Pv__CallStarted *started)
+{
+	if (started->op_case == PV__CALL_STARTED__OP_BOOT)
+		return &started->boot->spec;
+	return started->op_case == PV__CALL_STARTED__OP_RESTORE ? &started->restore->spec : NULL;
+}
+
 enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
                            struct pv_errmsg *msg)
 {
@@ -64,12 +72,14 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 	enum pv_err err;
 
 	PV_ASSERT(proposal->body_case == PV__EVENT__BODY_CALL_STARTED);
-	if (started->op_case == PV__CALL_STARTED__OP_BOOT) {
-		given = started->boot->spec;
-		err = pv_engine_resolve_boot(engine, started->vm, given, &resolved, msg);
+	Pv__VmSpec **spec = spec_of(started);
+
+	if (spec != NULL) {
+		given = *spec;
+		err = pv_engine_resolve_spec(engine, started->vm, started->op_case, given, &resolved, msg);
 		if (err != PV_OK)
 			return err;
-		started->boot->spec = resolved;
+		*spec = resolved;
 	}
 	if (resolved != NULL && pv_engine_admits(engine)) {
 		err = pv_engine_admit_boot(engine, proposal, cb, arg, msg);
@@ -79,7 +89,7 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 			pv_engine_add_call(engine, proposal, 0, cb, arg);
 	}
 	if (resolved != NULL) {
-		started->boot->spec = given;
+		*spec = given;
 		pv__vm_spec__free_unpacked(resolved, NULL);
 	}
 	return err;

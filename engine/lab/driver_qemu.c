@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu_objects.h"
+#include "engine/lab/driver_qemu_template.h"
 #include "engine/lab/engine_internal.h"
 #include "proto/mem.h"
 #include "vmctl/agent_ids.h"
@@ -141,11 +142,12 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	qemu_objects_end(vm);
 	pv_console_watch_destroy(vm->watch);
 	vm->watch = NULL;
+	qemu_boot_forget(vm);
 	if (vm->machine != NULL) {
 		pv_machine_destroy(vm->machine);
 		vm->machine = NULL;
-		rmdir(vm->socket_dir);
 	}
+	rmdir(vm->socket_dir);
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
 	vm->spec = NULL;
@@ -219,6 +221,10 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 
 	if (qemu_host_call(call, started))
 		return;
+	if (call->kind == PV__CALL_STARTED__OP_SNAPSHOT || call->kind == PV__CALL_STARTED__OP_RESTORE) {
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "this driver cannot do that yet");
+		return;
+	}
 	if (machine == NULL && call->kind != PV__CALL_STARTED__OP_BOOT && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
 		/* It ended between the decision and this moment. */
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the VM ended before the call could begin");
@@ -324,6 +330,7 @@ static void destroy(void *self)
 		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "");
 		free_vm(vm);
 	}
+	qemu_templates_free(driver->templates);
 	free(driver->run_dir);
 	free(driver->socket_dir);
 	free(driver->cache_dir);
@@ -384,5 +391,7 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	driver->accel = config->accel != NULL ? pv_xstrdup(config->accel) : NULL;
 	driver->keeper_program = config->keeper != NULL ? pv_xstrdup(config->keeper) : NULL;
 	driver->orphan_ms = config->orphan_ms;
+	if (config->templates)
+		driver->templates = qemu_templates_new(driver, config->template_dir);
 	pv_engine_set_driver(engine, &qemu_ops, driver);
 }

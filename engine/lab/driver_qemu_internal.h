@@ -12,7 +12,10 @@
 #include "vmctl/machine.h"
 
 struct pv_keeper;
+struct pv_profile;
 struct qemu_driver;
+struct qemu_template;
+struct qemu_templates;
 struct qemu_vm;
 
 /* A call from start() to settle(). */
@@ -74,6 +77,14 @@ struct qemu_background {
 };
 TAILQ_HEAD(qemu_background_list, qemu_background);
 
+/* How a boot goes on (driver_qemu_template.h). */
+enum qemu_way {
+	QEMU_COLD,
+	QEMU_WAITS,    /* for its template; nothing is started */
+	QEMU_MAKES,    /* cold, and makes the template on its way */
+	QEMU_RESTORES, /* from the template */
+};
+
 struct qemu_vm {
 	uint32_t id;
 	char *name;
@@ -92,6 +103,17 @@ struct qemu_vm {
 	char uuid[37];
 	bool kvm;
 	bool kvm_optional; /* accelerator "auto": TCG may take over */
+	char *initrd;      /* the profile's with the agent, without boot files */
+	char *cmdline;     /* complete */
+	uint64_t began_ms; /* CLOCK_MONOTONIC */
+	enum qemu_way way;
+	struct qemu_template *template; /* unless it boots cold; or NULL */
+	TAILQ_ENTRY(qemu_vm) template_link;
+	bool saving;                 /* MAKES: the snapshot is taken */
+	bool loaded;                 /* RESTORES: the guest has begun to run */
+	bool released;               /* its init may run */
+	size_t files_written;        /* RESTORES: of spec->files */
+	struct pv_guest_op *file_op; /* or NULL */
 
 	/* of a VM that another runner booted */
 	bool attaching;          /* its result is not told yet */
@@ -108,6 +130,8 @@ struct qemu_vm {
 	UT_hash_handle hh;
 };
 
+TAILQ_HEAD(qemu_vm_list, qemu_vm);
+
 struct qemu_driver {
 	struct pv_engine *engine;
 	uint64_t ids; /* see vmctl/agent_ids.h */
@@ -121,6 +145,7 @@ struct qemu_driver {
 	struct pv_keeper *keeper; /* NULL before the first VM, or if there is none */
 	bool keeper_tried;
 	bool told_no_kvm;
+	struct qemu_templates *templates; /* NULL: not wanted */
 	struct qemu_vm *vms;
 	struct qemu_call *calls;
 };
@@ -164,7 +189,7 @@ struct pv_keeper *qemu_keeper(struct qemu_driver *driver);
 enum pv_err qemu_adopt_keeper(struct qemu_driver *driver, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- driver_qemu_attach.c ---- */
-void qemu_attach(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test);
+void qemu_attach(void *self, uint32_t vm, const Pv__VmSpec *spec, const Pv__BootResult *result, bool paused_by_test);
 void qemu_start_again(void *self, const Pv__CallStarted *started);
 void qemu_go(void *self);
 /* The agent of a VM that was taken over has answered. True if the guest has booted in between: its objects are gone then. */
@@ -174,12 +199,22 @@ void qemu_note_boot_id(struct qemu_vm *vm, const char *boot_id);
 void qemu_forget_boot_id(struct qemu_vm *vm);
 
 /* ---- driver_qemu_boot.c ---- */
+#define QEMU_ENTROPY_BYTES 32u
+const struct pv_profile *qemu_vm_profile(const struct qemu_vm *vm);
+/* The options of the boot as vmctl takes them; but for its initrd if there are boot files, and for its UUID. */
+void qemu_boot_config(const struct qemu_vm *vm, const struct pv_profile *profile, struct pv_machine_config *config);
+/* A boot that waited, or failed on its way, begins once more. A failure is reported. */
+void qemu_boot_go_on(struct qemu_vm *vm);
+/* Of its deadline; at least 1. */
+uint64_t qemu_boot_left_ms(const struct qemu_vm *vm);
 /* `first`: not for a conversation after a reset, when the battery clock has the time. `entropy` is for the 32 bytes of it. */
 void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bool first);
 /* The guest has forgotten what it was doing. */
 void qemu_guest_reset(struct qemu_vm *vm);
 extern const struct pv_machine_handler qemu_machine_handler;
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
+/* The boot has ended: what was kept for it goes. Before the machine. */
+void qemu_boot_forget(struct qemu_vm *vm);
 
 /* ---- driver_qemu_guest.c ---- */
 

@@ -319,8 +319,7 @@ static struct pv_admission_request *request_of(struct pv_track *track, const Pv_
 {
 	uint32_t vm = 0;
 
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED &&
-	    event->call_started->op_case == PV__CALL_STARTED__OP_BOOT)
+	if (event->body_case == PV__EVENT__BODY_CALL_STARTED && pv_call_brings_up(event->call_started->op_case))
 		vm = event->call_started->vm;
 	else if (event->body_case == PV__EVENT__BODY_ADMISSION_REFUSED)
 		vm = event->admission_refused->vm;

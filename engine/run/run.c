@@ -154,6 +154,7 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 
 	if (err)
 		return err;
+	char *template_dir = pv_xasprintf("%s/templates", run->config.cache_dir);
 	struct pv_driver_qemu_config driver = {
 		.run_id = run->place.id,
 		.run_dir = run->place.dir,
@@ -162,10 +163,13 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 		.agent = run->config.agent,
 		.accel = run->options->accel,
 		.keeper = run->config.keeper,
+		.templates = !run->options->no_templates,
+		.template_dir = template_dir,
 		/* A run without a record cannot be gone on with. */
 		.orphan_ms = run->place.keep ? run->options->orphan_timeout_ns / 1000000u : 0,
 	};
 	pv_driver_qemu_install(run->engine, &driver);
+	free(template_dir);
 	free(cache_dir);
 	return PV_OK;
 }
@@ -181,6 +185,7 @@ enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 		.profiles = run->config.profiles,
 		.n_profiles = run->config.n_profiles,
 		.seed = run->seed,
+		.run_dir = run->place.dir,
 		.mono_from_ns = run->mono_from_ns,
 		.mac_key = run->mac_key,
 		.notice = on_notice,

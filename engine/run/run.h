@@ -35,6 +35,7 @@ struct pv_run_options {
 	unsigned jobs;          /* files in flight, 0: as many as the pool has vCPUs */
 	unsigned psi_threshold; /* percent of CPU pressure above which nothing is dispatched, 0: never */
 	bool no_preflight;
+	bool no_templates;          /* every boot is a cold one */
 	uint64_t timeout_ns;        /* of a file, 0: none */
 	uint64_t orphan_timeout_ns; /* how long VMs wait for `resume` when the runner is killed */
 	bool fail_fast;
