@@ -221,6 +221,10 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 
 	if (qemu_host_call(call, started))
 		return;
+	if (call->kind == PV__CALL_STARTED__OP_SNAPSHOT || call->kind == PV__CALL_STARTED__OP_RESTORE) {
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "this driver cannot do that yet");
+		return;
+	}
 	if (machine == NULL && call->kind != PV__CALL_STARTED__OP_BOOT && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
 		/* It ended between the decision and this moment. */
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the VM ended before the call could begin");

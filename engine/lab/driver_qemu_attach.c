@@ -142,12 +142,12 @@ static struct pv_keeper *keeper_for(struct qemu_vm *vm, const Pv__BootResult *re
 	return keeper; /* if it cannot be reached, the attach says why */
 }
 
-static void copy_spec(struct qemu_vm *vm, const Pv__BootCall *boot)
+static void copy_spec(struct qemu_vm *vm, const Pv__VmSpec *spec)
 {
-	size_t len = pv__vm_spec__get_packed_size(boot->spec);
+	size_t len = pv__vm_spec__get_packed_size(spec);
 	uint8_t *bytes = pv_xmalloc(len);
 
-	pv__vm_spec__pack(boot->spec, bytes);
+	pv__vm_spec__pack(spec, bytes);
 	vm->spec = pv__vm_spec__unpack(NULL, len, bytes);
 	free(bytes);
 }
@@ -181,14 +181,14 @@ static enum pv_err attach_machine(struct qemu_vm *vm, const Pv__BootResult *resu
 	return err;
 }
 
-void qemu_attach(void *self, uint32_t id, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test)
+void qemu_attach(void *self, uint32_t id, const Pv__VmSpec *spec, const Pv__BootResult *result, bool paused_by_test)
 {
 	struct qemu_driver *driver = self;
 	struct qemu_vm *vm = qemu_find_vm(driver, id);
 	struct pv_errmsg msg = { 0 };
 
 	PV_ASSERT(vm->machine == NULL && !vm->later.queued);
-	copy_spec(vm, boot);
+	copy_spec(vm, spec);
 	snprintf(vm->uuid, sizeof(vm->uuid), "%s", result->uuid != NULL ? result->uuid : "");
 	vm->kvm = result->accel != NULL && strcmp(result->accel, "kvm") == 0;
 	vm->kvm_optional = false;

@@ -189,7 +189,7 @@ struct pv_keeper *qemu_keeper(struct qemu_driver *driver);
 enum pv_err qemu_adopt_keeper(struct qemu_driver *driver, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- driver_qemu_attach.c ---- */
-void qemu_attach(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test);
+void qemu_attach(void *self, uint32_t vm, const Pv__VmSpec *spec, const Pv__BootResult *result, bool paused_by_test);
 void qemu_start_again(void *self, const Pv__CallStarted *started);
 void qemu_go(void *self);
 /* The agent of a VM that was taken over has answered. True if the guest has booted in between: its objects are gone then. */

@@ -410,7 +410,7 @@ static void hold_resources(struct resume *resume)
 		pv_resources_has_file(resume->run.resources, file, resume->record.files[i].reserved);
 		for (uint32_t id = 0; (id = pv_state_next_vm(state, file, id)) != 0;) {
 			const struct pv_resume_boot *boot = pv_resume_boot_of(&resume->record, id);
-			const Pv__VmSpec *spec = boot ? boot->intent->call_started->boot->spec : NULL;
+			const Pv__VmSpec *spec = boot ? pv_call_spec(boot->intent->call_started) : NULL;
 
 			PV_ASSERT(pv_state_vm(state, id, &vm));
 			if (spec && (is_up(&vm) || vm.in_flight != PV_VM_OP_NONE))
@@ -434,7 +434,7 @@ static void attach(struct resume *resume)
 			if (vm.in_flight == PV_VM_OP_SHUTDOWN && boot && !is_alive(resume, boot))
 				continue;
 			if (is_up(&vm) && boot && boot->outcome)
-				pv_engine_attach(engine, id, boot->intent->call_started->boot,
+				pv_engine_attach(engine, id, pv_call_spec(boot->intent->call_started),
 				                 boot->outcome->call_ended->boot);
 		}
 	}

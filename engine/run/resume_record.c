@@ -147,8 +147,7 @@ static bool look(void *arg, uint64_t seq, const Pv__Event *event, const struct p
 	on_run_event(record, event);
 	if (event->has_file && event->file >= 1 && event->file <= record->n_files)
 		on_file_event(&record->files[event->file - 1], seq, event);
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED &&
-	    event->call_started->op_case == PV__CALL_STARTED__OP_BOOT)
+	if (event->body_case == PV__EVENT__BODY_CALL_STARTED && pv_call_brings_up(event->call_started->op_case))
 		on_boot(record, event);
 	else if (event->body_case == PV__EVENT__BODY_CALL_ENDED &&
 	         event->call_ended->outcome_case == PV__CALL_ENDED__OUTCOME_BOOT)

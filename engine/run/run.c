@@ -185,6 +185,7 @@ enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 		.profiles = run->config.profiles,
 		.n_profiles = run->config.n_profiles,
 		.seed = run->seed,
+		.run_dir = run->place.dir,
 		.mono_from_ns = run->mono_from_ns,
 		.mac_key = run->mac_key,
 		.notice = on_notice,

@@ -71,7 +71,8 @@ struct pv_script {
 
 	struct pv_unit unit;
 	struct pv_test_list *tests;
-	uint64_t timeout_ns; /* provium.timeout; 0: none */
+	uint64_t timeout_ns;  /* provium.timeout; 0: none */
+	uint64_t n_snapshots; /* temporary ones that were made */
 };
 
 /* The script of a Lua state or coroutine. */
@@ -136,5 +137,6 @@ void pv_open_process(lua_State *L);
 void pv_open_stream(lua_State *L);
 void pv_open_console(lua_State *L);
 void pv_open_worker(lua_State *L);
+void pv_open_snapshot(lua_State *L);
 
 #endif

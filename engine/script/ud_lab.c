@@ -232,6 +232,8 @@ void pv_open_lab(lua_State *L)
 	luaL_setfuncs(L, pv_lab_claim_methods, 0);
 	luaL_setfuncs(L, pv_lab_depends_methods, 0);
 	luaL_setfuncs(L, pv_lab_barrier_methods, 0);
+	luaL_setfuncs(L, pv_lab_save_methods, 0);
+	luaL_setfuncs(L, pv_lab_restore_methods, 0);
 	add_string_function(L, "pack");
 	add_string_function(L, "unpack");
 	lua_pushcclosure(L, lab_index, 1);

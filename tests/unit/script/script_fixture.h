@@ -7,6 +7,7 @@
  *   exit:N        exits with N;   signal:N   ends by signal N;   timeout   times out
  *   refuse        the guest refuses with ENOENT
  *   else          exits with 0 and the words, joined by "|", as stdout
+ * A snapshot is a small text file; of a VM "stuck..." none can be taken, a VM "bad..." cannot be booted or restored.
  */
 #ifndef PV_TESTS_SCRIPT_FIXTURE_H
 #define PV_TESTS_SCRIPT_FIXTURE_H
@@ -39,6 +40,7 @@ struct fixture {
 	uint32_t file;
 	uint32_t root;
 	char path[64];
+	char run_dir[64]; /* of its own, removed at the end */
 	struct outcome outcome;
 	bool closed;
 	struct event *wake;
