@@ -128,9 +128,11 @@ static void check_ready(struct pv_machine *machine)
 		return;
 	machine->agent_reply = NULL;
 	machine->phase = PV_MACHINE_UP;
-	machine->was_ready = true;
+	/* A guest that is held has not finished its boot: the deadline runs on. */
+	machine->was_ready = !reply->held;
 	machine->resets = 0;
-	pv_machine_stop_deadline(machine);
+	if (!reply->held)
+		pv_machine_stop_deadline(machine);
 	pv_machine_enter(machine);
 	machine->handler->ready(machine->arg, reply, again);
 	pva__hello_reply__free_unpacked(reply, NULL);
@@ -381,6 +383,22 @@ void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello)
 	free(packed);
 	if (!machine->hello)
 		PV_BUG("a packed Hello does not unpack");
+}
+
+void pv_machine_hold(struct pv_machine *machine)
+{
+	machine->hello->has_hold = 1;
+	machine->hello->hold = 1;
+}
+
+void pv_machine_release(struct pv_machine *machine, const Pva__Hello *hello)
+{
+	pv_machine_set_hello(machine, hello);
+	if (machine->phase == PV_MACHINE_ENDED || machine->agent_closed)
+		return;
+	machine->phase = PV_MACHINE_STARTING;
+	forget_reply(machine);
+	pv_agent_hello(machine->agent, machine->hello);
 }
 
 struct pv_agent *pv_machine_agent(struct pv_machine *machine)

@@ -130,8 +130,8 @@ enum pv_err pv_machine_start_spare(struct pv_machine_spare *spare, const struct 
 /* Ends it. NULL is fine. */
 void pv_machine_spare_destroy(struct pv_machine_spare *spare);
 
-/* Lets the image's init start, in a machine whose agent holds it: says `hello` (as pv_machine_set_hello()) without `hold`; `ready` comes once
- * more, not `again`, with the boot id. */
+/* Lets the image's init start, in a machine whose agent holds it (its `ready` came with `held`): says `hello`, without `hold`, which is kept as by
+ * pv_machine_set_hello(); `ready` comes once more, not `again`, with the boot id. Open agent requests are lost. The boot deadline runs until then. */
 void pv_machine_release(struct pv_machine *machine, const Pva__Hello *hello);
 
 /* What a config says of a machine's shape: machine, accel, memory_bytes, cpus, cmdline. The strings are the config's. The rest of the shape (QEMU's version, see

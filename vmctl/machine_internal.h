@@ -196,6 +196,9 @@ void pv_machine_look(struct pv_machine *machine);
 /* machine.c: QMP is ready, and what is at its other end is the right machine. */
 void pv_machine_qmp_usable(struct pv_machine *machine);
 
+/* Makes the hello one that holds the image's init. */
+void pv_machine_hold(struct pv_machine *machine);
+
 /* Makes the timers and starts the boot deadline. */
 void pv_machine_arm(struct pv_machine *machine);
 void pv_machine_arm_qmp(struct pv_machine *machine); /* bounds QMP's first words, and the loading of a state */

@@ -254,6 +254,8 @@ enum pv_err pv_machine_begin(struct event_base *base, const struct pv_machine_co
 	/* With our copies closed the end of QEMU is the end of its sockets. */
 	close_sockets(&sockets);
 	pv_machine_set_hello(machine, hello);
+	if (config->hold)
+		pv_machine_hold(machine);
 	pv_machine_arm(machine);
 	*out = machine;
 	return PV_OK;
