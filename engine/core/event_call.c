@@ -64,21 +64,38 @@ static enum pv_err check_task(const struct pv_state *state, const Pv__Event *eve
 	return PV_OK;
 }
 
+/* What a call on the host names beside itself. */
+static enum pv_err check_host_body(const Pv__CallStarted *body, uint64_t id, struct pv_errmsg *msg)
+{
+	uint64_t run = body->op_case == PV__CALL_STARTED__OP_HOST_READ ? body->host_read->run : 0;
+
+	switch (body->op_case) {
+	case PV__CALL_STARTED__OP_HOST_WRITE:
+		run = body->host_write->run;
+		/* fallthrough */
+	case PV__CALL_STARTED__OP_HOST_READ:
+		if (run == 0 || run >= id)
+			return pv_err_set(msg, PV_ERR_INVAL, "a %s names no command", pv_call_op_name(body->op_case));
+		return PV_OK;
+	case PV__CALL_STARTED__OP_FIXTURE:
+		return pv_fixture_check_call(body->fixture, msg);
+	default:
+		return PV_OK;
+	}
+}
+
 /* A call on the host. */
 static enum pv_err check_host_started(const struct pv_state *state, const Pv__Event *event, uint64_t id,
                                       struct pv_errmsg *msg)
 {
 	const Pv__CallStarted *body = event->call_started;
 	struct pv_file *file;
-	uint64_t run = body->op_case == PV__CALL_STARTED__OP_HOST_READ    ? body->host_read->run
-	               : body->op_case == PV__CALL_STARTED__OP_HOST_WRITE ? body->host_write->run
-	                                                                  : 0;
 	enum pv_err err = pv_check_running_file(state, event, &file, msg);
 
 	if (err == PV_OK && body->vm != 0)
 		err = pv_err_set(msg, PV_ERR_INVAL, "a %s concerns no VM", pv_call_op_name(body->op_case));
-	if (err == PV_OK && body->op_case != PV__CALL_STARTED__OP_HOST_RUN && (run == 0 || run >= id))
-		err = pv_err_set(msg, PV_ERR_INVAL, "a %s names no command", pv_call_op_name(body->op_case));
+	if (err == PV_OK)
+		err = check_host_body(body, id, msg);
 	if (err == PV_OK)
 		err = pv_check_new_id(state, "call", id, state->next_call, UINT64_MAX, msg);
 	return err == PV_OK ? check_task(state, event, event->file, msg) : err;
@@ -208,6 +225,8 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 	case PV__CALL_STARTED__OP_STDIN_WRITE:
 	case PV__CALL_STARTED__OP_HOST_WRITE:
 		return outcome == PV__CALL_ENDED__OUTCOME_COUNT;
+	case PV__CALL_STARTED__OP_FIXTURE:
+		return outcome == PV__CALL_ENDED__OUTCOME_FIXTURE;
 	default:
 		return outcome == PV__CALL_ENDED__OUTCOME_DONE;
 	}

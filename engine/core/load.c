@@ -35,7 +35,8 @@ static enum pv_err load_file(struct pv_state *state, const Pv__FileState *node, 
 
 	if (node->id != state->n_files + 1 || node->path == NULL)
 		BREACH("file %u stands out of order or has no path", node->id);
-	file = pv_file_add(state, node->path);
+	file = pv_file_add(state, node->path, node->builds_for);
+	file->build_call = node->build_call;
 	file->dispatched = node->dispatched;
 	file->verdict = node->verdict;
 	file->test = node->test;

@@ -89,6 +89,8 @@ bool pv_state_file(const struct pv_state *state, uint32_t id, struct pv_file_vie
 		.flaky = file->flaky,
 		.has_claim = file->has_claim,
 		.claim = file->claim,
+		.builds_for = file->builds_for,
+		.build_call = file->build_call,
 	};
 	return true;
 }

@@ -19,6 +19,8 @@ static void put_file(Pv__FileState *node, Pv__Amount *claim, const struct pv_fil
 	SET(node, skipped, file->skipped);
 	SET(node, flaky, file->flaky);
 	SET(node, next_anonymous, file->next_anonymous);
+	SET(node, builds_for, file->builds_for);
+	SET(node, build_call, file->build_call);
 	if (!file->has_claim)
 		return;
 	SET(claim, memory_bytes, file->claim.memory_bytes);

@@ -161,7 +161,7 @@ void pv_state_set_profiles(struct pv_state *state, char **names, size_t n)
 	state->n_profiles = n;
 }
 
-struct pv_file *pv_file_add(struct pv_state *state, const char *path)
+struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for)
 {
 	struct pv_file *file = PV_NEW(struct pv_file);
 
@@ -172,6 +172,7 @@ struct pv_file *pv_file_add(struct pv_state *state, const char *path)
 	state->files[state->n_files++] = file;
 	file->id = (uint32_t)state->n_files;
 	file->path = pv_xstrdup(path);
+	file->builds_for = builds_for;
 	return file;
 }
 

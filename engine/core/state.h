@@ -113,6 +113,8 @@ struct pv_file_view {
 	uint32_t passed, failed, skipped, flaky;
 	bool has_claim;
 	struct pv_amount claim;
+	uint32_t builds_for; /* of a fixture's builder: the file that asked for it; else 0 */
+	uint64_t build_call; /* of a builder: the fixture call whose build is under way; else 0 */
 };
 
 /* A barrier at which someone waits. */

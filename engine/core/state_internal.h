@@ -142,6 +142,8 @@ struct pv_file {
 	uint32_t n_test_tasks; /* those with a test */
 	bool has_chunk_task;
 	bool has_test_task;
+	uint32_t builds_for; /* of a fixture's builder: the file that asked; else 0 */
+	uint64_t build_call; /* of a builder: the call whose build is under way; 0: not yet, or no more */
 };
 
 struct pv_task {
@@ -204,6 +206,8 @@ extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended, pv_r
 extern const struct pv_event_rule pv_rule_run_resumed, pv_rule_file_restarted, pv_rule_file_interrupted;
 extern const struct pv_event_rule pv_rule_vm_changed;
 extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
+extern const struct pv_event_rule pv_rule_fixture_build_started, pv_rule_fixture_build_waiting;
+extern const struct pv_event_rule pv_rule_fixture_build_done, pv_rule_fixture_cache_hit;
 extern const struct pv_event_rule pv_rule_barrier_arrived, pv_rule_barrier_opened, pv_rule_barrier_withdrawn;
 
 /* ---- state.c ---- */
@@ -233,7 +237,7 @@ void pv_resource_add(struct pv_state *state, struct pv_resource *resource, Pv__M
                      uint32_t file, const char *name, struct pv_lab *home);
 struct pv_lab *pv_lab_add(struct pv_state *state, uint32_t id, uint32_t file, Pv__LabKind kind, const char *name,
                           struct pv_lab *home);
-struct pv_file *pv_file_add(struct pv_state *state, const char *path);
+struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for);
 void pv_task_add(struct pv_state *state, const struct pv_task *task);
 void pv_call_add(struct pv_state *state, const struct pv_call *call); /* takes over `source` */
 void pv_call_remove(struct pv_state *state, struct pv_call *call);
@@ -292,6 +296,10 @@ void pv_barrier_leave(struct pv_task *task);
 /* The waiters wait no more, and the barrier is gone. */
 void pv_barrier_free(struct pv_barrier *barrier);
 enum pv_err pv_barrier_check_name(const char *name, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- event_fixture.c ---- */
+
+enum pv_err pv_fixture_check_call(const Pv__FixtureCall *call, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- names.c ---- */
 

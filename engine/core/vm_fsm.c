@@ -145,6 +145,7 @@ static const struct {
 	{ PV__CALL_STARTED__OP_HOST_RUN, "host_run", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_HOST_READ, "host_read", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_HOST_WRITE, "host_write", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_FIXTURE, "fixture", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_SNAPSHOT, "snapshot", PV_VM_OP_SNAPSHOT },
 	{ PV__CALL_STARTED__OP_RESTORE, "restore", PV_VM_OP_RESTORE },
 };
@@ -163,7 +164,7 @@ enum pv_vm_op pv_vm_op_of_case(Pv__CallStarted__OpCase op)
 bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op)
 {
 	return op == PV__CALL_STARTED__OP_HOST_RUN || op == PV__CALL_STARTED__OP_HOST_READ ||
-	       op == PV__CALL_STARTED__OP_HOST_WRITE;
+	       op == PV__CALL_STARTED__OP_HOST_WRITE || op == PV__CALL_STARTED__OP_FIXTURE;
 }
 
 bool pv_call_brings_up(Pv__CallStarted__OpCase op)

@@ -142,8 +142,11 @@ enum pv_err pv_engine_claim(struct pv_engine *engine, Pv__Event *proposal, pv_en
 	struct pv_admit *admit = NULL;
 	enum pv_err err;
 
+	struct pv_file_view file;
+
 	*handle = 0;
-	if (!pv_engine_admits(engine))
+	/* What a builder takes counts for the file that asked, whose claim it draws on: its own is one in name. */
+	if (!pv_engine_admits(engine) || (pv_state_file(engine->state, proposal->file, &file) && file.builds_for != 0))
 		return pv_engine_propose(engine, proposal, msg);
 	err = pv_decide(engine->state, proposal, msg);
 	if (err != PV_OK)

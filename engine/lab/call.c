@@ -46,6 +46,7 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 	}
 	call->started_mono_ns = event->mono_ns;
 	call->on_host = pv_call_needs_no_vm(started->op_case);
+	call->is_fixture = started->op_case == PV__CALL_STARTED__OP_FIXTURE;
 	call->intent = pv_message_copy(&started->base);
 	call->cb = cb;
 	call->arg = arg;
@@ -131,6 +132,8 @@ void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
 		return;
 	if (call->intent != NULL)
 		call->canceled = true;
+	else if (call->is_fixture)
+		engine->fixtures.cancel(engine->fixtures.self, call->id);
 	else if (call->on_host)
 		pv_host_cancel(engine->host, call->id);
 	else
@@ -153,19 +156,45 @@ size_t pv_engine_end_commands(struct pv_engine *engine, uint32_t file, pv_engine
 	return n;
 }
 
-/* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
-static void end_canceled(struct pv_engine *engine, struct pv_call *call)
+/* The outcome of an intent that is not carried out. */
+static void end_unstarted(struct pv_engine *engine, struct pv_call *call, Pv__ErrorKind kind, const char *why)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__CallError error = PV__CALL_ERROR__INIT;
 
 	error.has_kind = 1;
-	error.kind = PV__ERROR_KIND__ERROR_KIND_CANCELED;
-	error.message = "cancelled before it began";
+	error.kind = kind;
+	error.message = (char *)why;
 	ended.id = call->id;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
 	ended.error = &error;
 	pv_engine_call_done(engine, &ended);
+}
+
+/* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
+static void end_canceled(struct pv_engine *engine, struct pv_call *call)
+{
+	end_unstarted(engine, call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled before it began");
+}
+
+void pv_engine_set_fixtures(struct pv_engine *engine, const struct pv_fixtures *fixtures)
+{
+	engine->fixtures = fixtures != NULL ? *fixtures : (struct pv_fixtures){ .start = NULL };
+}
+
+static void start_fixture(struct pv_engine *engine, struct pv_call *call, const Pv__CallStarted *intent)
+{
+	const struct pv_fixtures *fixtures = &engine->fixtures;
+
+	if (call->canceled)
+		end_canceled(engine,
+		             call); /* also of one that is started again: nothing is left of what it had begun */
+	else if (fixtures->start == NULL)
+		end_unstarted(engine, call, PV__ERROR_KIND__ERROR_KIND_FAILED, "there are no fixtures here");
+	else if (call->again)
+		fixtures->start_again(fixtures->self, call->file, intent);
+	else
+		fixtures->start(fixtures->self, call->file, intent);
 }
 
 void pv_engine_start_intents(struct pv_engine *engine)
@@ -181,7 +210,9 @@ void pv_engine_start_intents(struct pv_engine *engine)
 
 		TAILQ_REMOVE(&batch, call, link);
 		call->intent = NULL;
-		if (call->again && call->on_host) {
+		if (call->is_fixture) {
+			start_fixture(engine, call, intent);
+		} else if (call->again && call->on_host) {
 			pv_host_lost(engine->host, call->id);
 		} else if (call->again) {
 			engine->driver->start_again(engine->driver_self, intent);
@@ -255,7 +286,7 @@ void pv_engine_deliver(struct pv_engine *engine, uint32_t file)
 }
 
 /* Guest operations are asked for under the same id, and executed at most once; the others come to the same when they are
- * repeated. A command of the host is lost. */
+ * repeated, as does asking for a fixture. A command of the host is lost. */
 static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call)
 {
 	Pv__Event event = PV__EVENT__INIT;
@@ -270,7 +301,9 @@ static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call
 	reconciled.has_id = 1;
 	reconciled.id = call->id;
 	reconciled.has_how = 1;
-	if (call->on_host)
+	if (call->is_fixture)
+		reconciled.how = PV__RECONCILIATION__RECONCILIATION_STARTED_AGAIN;
+	else if (call->on_host)
 		reconciled.how = PV__RECONCILIATION__RECONCILIATION_GIVEN_UP;
 	else
 		reconciled.how = op == PV_VM_OP_GUEST || op == PV_VM_OP_HOST

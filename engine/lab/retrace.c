@@ -53,6 +53,7 @@ static bool is_left_out(const struct pv_retrace *retrace, const Pv__Event *event
 	case PV__EVENT__BODY_POOL_STATE:
 	case PV__EVENT__BODY_RUN_RESUMED:
 	case PV__EVENT__BODY_FILE_RESTARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
 		return true;
 	case PV__EVENT__BODY_TEST_LOGGED:
 		return retrace->config.rehearsal;

@@ -18,7 +18,7 @@ struct operation {
 	Pv__VmState to;                    /* where it leads when it goes well; UNSPECIFIED: nowhere */
 	Pv__CallEnded__OutcomeCase result; /* when it goes well */
 	bool alongside; /* also while the VM is booted, paused, ...: does not need the guest, or cuts all else short */
-	bool on_host;   /* a command of the host: no VM has a part in it */
+	bool on_host;   /* a command of the host, a fixture: no VM has a part in it */
 };
 
 #define OP(name)      PV__CALL_STARTED__OP_##name
@@ -54,6 +54,7 @@ static const struct operation operations[] = {
 	{ OP(HOST_RUN), ANY, LEADS_NOWHERE, GIVES(RUN), true, true },
 	{ OP(HOST_READ), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
 	{ OP(HOST_WRITE), ANY, LEADS_NOWHERE, GIVES(COUNT), true, true },
+	{ OP(FIXTURE), ANY, LEADS_NOWHERE, GIVES(FIXTURE), true, true },
 };
 
 static const struct operation *operation_of(Pv__CallStarted__OpCase op)
@@ -151,7 +152,7 @@ static void on_host_started(struct pv_invariants *inv, const Pv__Event *event, b
 
 	if (!file || !is_new)
 		return;
-	if (body->op_case != OP(HOST_RUN))
+	if (body->op_case == OP(HOST_READ) || body->op_case == OP(HOST_WRITE))
 		check_command(inv, body, file->id);
 	add_call(inv, body, file->id, NULL);
 }

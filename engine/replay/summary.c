@@ -113,7 +113,7 @@ static void on_discovered(struct pv_summary *summary, const Pv__FileDiscovered *
 		return;
 	summary->files = pv_xrealloc(summary->files, body->id * sizeof(*summary->files));
 	file = &summary->files[summary->n_files++];
-	*file = (struct pv_summary_file){ .id = body->id };
+	*file = (struct pv_summary_file){ .id = body->id, .builds_for = body->builds_for };
 	file->root_path = copy(body->path ? body->path : "");
 	file->shown_path = copy(body->shown_path ? body->shown_path : file->root_path);
 	file->has_sha256 = set_hash(file->sha256, &body->sha256);
@@ -375,7 +375,7 @@ static void sum_up(struct pv_summary *summary)
 	for (size_t i = 0; i < summary->n_files; i++) {
 		const struct pv_summary_file *file = &summary->files[i];
 
-		if (file->verdict == PV__VERDICT__VERDICT_UNSPECIFIED)
+		if (file->verdict == PV__VERDICT__VERDICT_UNSPECIFIED || file->builds_for)
 			continue;
 		summary->counts.files++;
 		for (size_t t = 0; t < file->n_tests; t++)

@@ -42,6 +42,9 @@ static bool host_call(const Pv__CallStarted *call, struct pv_buf *out)
 		            call->host_write->eof ? ", then closed" : "");
 		pv_say_payload(out, "content", call->host_write->content);
 		return true;
+	case PV__CALL_STARTED__OP_FIXTURE:
+		pv_say_text(out, " ", call->fixture->name);
+		return true;
 	default:
 		return false;
 	}
@@ -201,6 +204,10 @@ void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 		else
 			pv_say_enum(out, &pv__run_status__descriptor, (int)call->process_status->status,
 			            strlen("RUN_STATUS_"));
+		break;
+	case PV__CALL_ENDED__OUTCOME_FIXTURE:
+		pv_buf_addf(out, ": %s, key %.12s", call->fixture->built ? "built" : "from the cache",
+		            call->fixture->key ? call->fixture->key : "?");
 		break;
 	case PV__CALL_ENDED__OUTCOME_SNAPSHOT:
 		snapshot_result(call->snapshot, out);
