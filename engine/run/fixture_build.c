@@ -390,14 +390,13 @@ void pv_fixture_build_begin(struct call *call, struct pv_fixture_look *look)
 	TAILQ_INIT(&build->calls);
 	LIST_INSERT_HEAD(&service->builds, build, link);
 	text = holder(build, call);
-	err = pv_store_lock(service->config.store, look->scan_key, look->kind, text, &build->lock, &held_by, &msg);
+	err = pv_store_lock(service->store, look->scan_key, look->kind, text, &build->lock, &held_by, &msg);
 	free(text);
 	if (err == PV_ERR_BUSY) {
 		wait_for(build, call, held_by);
 	} else if (err == PV_OK) {
 		/* Whoever had the lock until now may have made it. */
-		err =
-		    pv_fixture_look(service->config.keys, service->config.store, call->name, call->kind, &again, &msg);
+		err = pv_fixture_look(service->config.keys, service->store, call->name, call->kind, &again, &msg);
 		if (err == PV_OK && !again.hit)
 			start_builder(build, call);
 		if (err == PV_OK && again.hit) {

@@ -57,7 +57,7 @@ struct pv_job *pv_fixture_install(struct build *build, const char *from, char *m
 	*install = (struct install){
 		.build = build,
 		.done = done,
-		.store = build->service->config.store,
+		.store = build->service->store,
 		.kind = build->look.kind,
 		.from = pv_xstrdup(from),
 		.manifest = manifest,
@@ -106,7 +106,7 @@ static void tell_awaited(void *arg)
 struct pv_job *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build))
 {
 	struct await *await = PV_NEW(struct await);
-	char *entry = pv_store_path(build->service->config.store, build->look.scan_key, build->look.kind);
+	char *entry = pv_store_path(build->service->store, build->look.scan_key, build->look.kind);
 
 	*await = (struct await){ .build = build, .done = done, .path = pv_xasprintf("%s.lock", entry) };
 	free(entry);

@@ -143,7 +143,7 @@ void pv_fixture_make_ready(struct call *call)
 	LIST_INSERT_HEAD(&service->readies, ready, link);
 	work = PV_NEW(struct work);
 	work->ready = ready;
-	work->store = service->config.store;
+	work->store = service->store;
 	if (call->kind == PV_STORE_LAB)
 		list_lab(work, call->look.path);
 	else

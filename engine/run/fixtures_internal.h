@@ -76,6 +76,7 @@ struct ready {
 struct pv_fixtures_service {
 	struct pv_fixtures_config config;
 	struct pv_builders builders;
+	struct pv_store *store; /* NULL: not opened yet */
 	LIST_HEAD(, call) calls;
 	LIST_HEAD(, build) builds;
 	LIST_HEAD(, ready) readies;
