@@ -321,6 +321,7 @@ static enum pv_exit run_files(struct pv_run *run)
 
 void pv_run_clear(struct pv_run *run)
 {
+	pv_run_clear_fixtures(run);
 	pv_engine_destroy(run->engine);
 	pv_resources_destroy(run->resources);
 	if (run->base)
