@@ -66,7 +66,7 @@ enum pv_store_kind pv_build_guess(struct pv_store *store, const char *name, cons
 bool pv_build_is_other_kind(const struct pv_run_build *build)
 {
 	const char *told = build->error ? strstr(build->error, "the chunk must return a ") : NULL;
-	const char *other = build->kind == PV_STORE_VM ? "not a provium.LabSnapshot" : "not a provium.Snapshot";
+	const char *other = build->kind == PV_STORE_VM ? " not a LabSnapshot" : " not a Snapshot";
 
 	return told && strstr(told, other);
 }

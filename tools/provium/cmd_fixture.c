@@ -188,6 +188,16 @@ static enum pv_err look_up(const struct flags *flags, const struct pv_config *co
 	return err;
 }
 
+/* Where the made up file calls the fixture tells nobody anything. */
+static const char *without_call(const char *error)
+{
+	const char *call = strstr(error, "lab_fixture: ");
+
+	if (!call)
+		call = strstr(error, "vm_fixture: ");
+	return call && strncmp(error, "build of ", 9) == 0 ? strchr(call, ' ') + 1 : error;
+}
+
 static enum pv_exit run_builder(const struct flags *flags, const char *name, enum pv_store_kind kind)
 {
 	struct pv_run_build build = { .name = name, .kind = kind };
@@ -211,7 +221,7 @@ static enum pv_exit run_builder(const struct flags *flags, const char *name, enu
 		code = pv_run_execute(&how);
 	}
 	if (build.error)
-		pv_run_say("fixture %s: %s", name, build.error);
+		pv_run_say("%s", without_call(build.error));
 	else if (code == PV_EXIT_OK)
 		printf("built: %s\n", name);
 	free(build.error);
