@@ -165,6 +165,7 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 		.keeper = run->config.keeper,
 		.templates = !run->options->no_templates,
 		.template_dir = template_dir,
+		.snapshot_dir = run->config.cache_dir,
 		/* A run without a record cannot be gone on with. */
 		.orphan_ms = run->place.keep ? run->options->orphan_timeout_ns / 1000000u : 0,
 	};
