@@ -53,13 +53,13 @@ static void set_package_path(lua_State *L, const char *const *roots)
 static int open_all(lua_State *L)
 {
 	static void (*const open[])(lua_State * L) = {
-		pv_open_base,       pv_open_buf,     pv_open_handles,    pv_open_protected, pv_open_coroutine,
-		pv_open_wait,       pv_open_call,    pv_open_co,         pv_open_json,      pv_open_wait_until,
-		pv_open_test_ctx,   pv_open_test,    pv_open_vm,         pv_open_bridge,    pv_open_lab,
-		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
-		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
-		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,      pv_open_iofile,
-		pv_open_command,    pv_open_io,
+		pv_open_base,     pv_open_buf,        pv_open_handles, pv_open_protected,  pv_open_coroutine,
+		pv_open_wait,     pv_open_call,       pv_open_co,      pv_open_json,       pv_open_wait_until,
+		pv_open_test_ctx, pv_open_test,       pv_open_vm,      pv_open_bridge,     pv_open_nic,
+		pv_open_lab,      pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,
+		pv_open_worker,   pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,
+		pv_open_os,       pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,
+		pv_open_iofile,   pv_open_command,    pv_open_io,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
