@@ -4,6 +4,7 @@
 
 #include <lualib.h>
 
+#include "engine/lab/network_numbers.h"
 #include "engine/script/args.h"
 #include "engine/script/boot_opts.h"
 #include "engine/script/handles.h"
@@ -73,6 +74,7 @@ static int lab_bridge(lua_State *L)
 	id = pv_state_find(pv_engine_state(script->engine), declared.lab, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE,
 	                   declared.name);
 	if (id == 0) {
+		declared.number = pv_bridge_number_for(pv_engine_state(script->engine), script->file, declared.name);
 		pv_proposal_init(&proposal, script, L);
 		proposal.event.body_case = PV__EVENT__BODY_BRIDGE_DECLARED;
 		proposal.event.bridge_declared = &declared;

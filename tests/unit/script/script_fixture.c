@@ -26,7 +26,8 @@ static struct pv_profile profiles[] = {
 	  .cpus = 1,
 	  .machine = "pc",
 	  .accel = "tcg",
-	  .qemu = "qemu" },
+	  .qemu = "qemu",
+	  .net = true },
 };
 
 /* ---- listening ---- */
