@@ -67,6 +67,15 @@ static char *known_boot_id(const struct qemu_vm *vm, const char *first)
 	return pv_xstrdup(text);
 }
 
+static bool is_noted(const struct qemu_vm *vm)
+{
+	char *path = boot_id_path(vm);
+	bool noted = access(path, F_OK) == 0;
+
+	free(path);
+	return noted;
+}
+
 bool qemu_taken_over(struct qemu_vm *vm, const char *boot_id)
 {
 	vm->taken_over = false;
@@ -169,10 +178,14 @@ static enum pv_err attach_machine(struct qemu_vm *vm, const Pv__BootResult *resu
 	};
 	Pva__Hello hello = PVA__HELLO__INIT; /* nothing changes in the guest */
 	uint8_t entropy[SHA256_DIGEST_LENGTH];
-	enum pv_err err = pv_machine_attach(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
-	                                    on_attached, vm, &vm->machine, msg);
+	enum pv_err err;
 
-	if (err == PV_OK) {
+	if (vm->ungreeted)
+		qemu_fill_restored_hello(vm, &hello, entropy);
+	err = pv_machine_attach(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler, on_attached,
+	                        vm, &vm->machine, msg);
+
+	if (err == PV_OK && !vm->ungreeted) {
 		qemu_fill_hello(vm, &hello, entropy, false);
 		pv_machine_set_hello(vm->machine, &hello);
 	} else if (err == PV_ERR_NOENT) {
@@ -196,6 +209,10 @@ void qemu_attach(void *self, uint32_t id, const Pv__VmSpec *spec, const Pv__Boot
 	vm->stays_paused = paused_by_test;
 	free(vm->boot_id);
 	vm->boot_id = known_boot_id(vm, result->boot_id);
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = pv_xstrdup(vm->boot_id);
+	/* Who has greeted it has noted its boot id. */
+	vm->ungreeted = result->paused && paused_by_test && !is_noted(vm);
 	vm->refused_err = attach_machine(vm, result, &msg);
 	if (vm->refused_err == PV_OK)
 		return;
@@ -229,6 +246,7 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 	call->again = true;
 	switch (call->kind) {
 	case PV__CALL_STARTED__OP_BOOT:
+	case PV__CALL_STARTED__OP_RESTORE:
 	case PV__CALL_STARTED__OP_SHUTDOWN:
 		end_leftover(vm);
 		break;

@@ -23,7 +23,7 @@ static void random_bytes(void *out, size_t len)
 		PV_BUG("getrandom: %s", strerror(errno));
 }
 
-static void make_uuid(char out[37])
+void qemu_make_uuid(char out[37])
 {
 	uint8_t b[16];
 
@@ -268,7 +268,7 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 		config.initrd = initrd;
 	}
 	if (err == PV_OK) {
-		make_uuid(vm->uuid);
+		qemu_make_uuid(vm->uuid);
 		config.keeper = qemu_keeper(vm->driver);
 		err = start_qemu(vm, &config, msg);
 	}
@@ -291,11 +291,12 @@ void qemu_boot_go_on(struct qemu_vm *vm)
 		qemu_console_poll(vm);
 }
 
-static enum pv_err prepare(struct qemu_vm *vm, struct pv_errmsg *msg)
+enum pv_err qemu_boot_prepare(struct qemu_vm *vm, struct pv_errmsg *msg)
 {
 	const struct pv_profile *profile = qemu_vm_profile(vm);
 	enum pv_err err = choose_accel(vm, profile, msg);
 
+	vm->began_ms = now_ms();
 	if (err == PV_OK)
 		err = make_dirs(vm, msg);
 	if (err == PV_OK)
@@ -318,8 +319,7 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	free(bytes);
 	qemu_forget_boot_id(vm);
 	vm->boot = call;
-	vm->began_ms = now_ms();
-	err = prepare(vm, &msg);
+	err = qemu_boot_prepare(vm, &msg);
 	if (err == PV_OK && qemu_template_begin(vm))
 		return;
 	if (err == PV_OK)
@@ -370,6 +370,8 @@ static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	result.cpus = vm->spec->cpus;
 	result.has_console_start = 1;
 	result.console_start = pv_machine_console_start(vm->machine);
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
 	ended.boot = &result;
 	qemu_template_leave(vm, false);
@@ -399,6 +401,12 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 			report_boot(vm, hello);
 		return;
 	}
+	if (qemu_restored(vm, hello)) {
+		vm->taken_over = false;
+		return;
+	}
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
 	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
 		return;
 	qemu_note_boot_id(vm, hello->boot_id);
@@ -440,6 +448,10 @@ static void end_unasked(struct qemu_vm *vm, Pv__VmChange change, const char *rea
 {
 	bool told = lifecycle_open(vm);
 
+	if (vm->restore != NULL) { /* the VM stays as it was */
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, reason);
+		return;
+	}
 	/* Guest operations fail without a word on the state: the change that follows tells it. */
 	if (told) {
 		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, reason);

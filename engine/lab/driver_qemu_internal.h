@@ -12,6 +12,7 @@
 #include "vmctl/machine.h"
 
 struct pv_keeper;
+struct pv_store;
 struct pv_profile;
 struct qemu_driver;
 struct qemu_template;
@@ -33,10 +34,11 @@ struct qemu_call {
 	uint64_t agent_id; /* of the object it opens */
 	uint64_t offset;   /* read_console; `max` 0: all there is */
 	uint32_t max;
-	bool killed;      /* close_process: SIGKILL was sent */
-	bool again;       /* started by another runner before */
-	uint64_t release; /* agent's object that goes when the outcome is safe; 0: none */
-	char *refusal;    /* for later: why the call cannot be carried out */
+	bool killed;       /* close_process: SIGKILL was sent */
+	bool again;        /* started by another runner before */
+	uint64_t release;  /* agent's object that goes when the outcome is safe; 0: none */
+	bool stays_paused; /* restore */
+	char *refusal;     /* for later: why the call cannot be carried out */
 	Pv__ErrorKind refusal_kind;
 	UT_hash_handle hh;
 	TAILQ_ENTRY(qemu_call) link; /* of its VM, until it is freed */
@@ -115,6 +117,13 @@ struct qemu_vm {
 	size_t files_written;        /* RESTORES: of spec->files */
 	struct pv_guest_op *file_op; /* or NULL */
 
+	/* of one that goes on from a snapshot; see driver_qemu_snapshot.c */
+	struct qemu_call *restore;              /* NULL: none is at work */
+	struct qemu_restore_work *restore_work; /* of its thread */
+	bool ungreeted;                         /* has been restored and has not run since */
+	struct qemu_call *greeting;             /* the resume that ends that */
+	char *guest_boot_id;                    /* as last heard, of every VM; or NULL */
+
 	/* of a VM that another runner booted */
 	bool attaching;          /* its result is not told yet */
 	bool taken_over;         /* its agent has not answered this runner yet */
@@ -146,6 +155,9 @@ struct qemu_driver {
 	bool keeper_tried;
 	bool told_no_kvm;
 	struct qemu_templates *templates; /* NULL: not wanted */
+	char *snapshot_dir;
+	struct pv_store *snapshots; /* there, once it is needed */
+	LIST_HEAD(, qemu_restore_work) restores;
 	struct qemu_vm *vms;
 	struct qemu_call *calls;
 };
@@ -198,7 +210,25 @@ bool qemu_taken_over(struct qemu_vm *vm, const char *boot_id);
 void qemu_note_boot_id(struct qemu_vm *vm, const char *boot_id);
 void qemu_forget_boot_id(struct qemu_vm *vm);
 
+/* ---- driver_qemu_snapshot.c ---- */
+enum pv_err qemu_look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
+                      struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
+void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot);
+void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore);
+/* The VM ends: so does what was at work for it. */
+void qemu_restore_forget(struct qemu_vm *vm);
+/* Waits for threads that are at work; the driver ends. */
+void qemu_restores_end(struct qemu_driver *driver);
+/* Of a VM that runs again, or for the first time after a restore. */
+void qemu_resume(struct qemu_call *call);
+/* The agent has answered. True if that was the answer a restore, or the resume after one, waits for. */
+bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
+void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy);
+
 /* ---- driver_qemu_boot.c ---- */
+void qemu_make_uuid(char out[37]);
+/* Accelerator, directories, initrd and command line of a VM whose spec is there; the deadline begins. */
+enum pv_err qemu_boot_prepare(struct qemu_vm *vm, struct pv_errmsg *msg) PV_MUST_CHECK;
 #define QEMU_ENTROPY_BYTES 32u
 const struct pv_profile *qemu_vm_profile(const struct qemu_vm *vm);
 /* The options of the boot as vmctl takes them; but for its initrd if there are boot files, and for its UUID. */

@@ -49,21 +49,21 @@ static void tell_installed(void *arg)
 	free_install(install);
 }
 
-struct pv_job *pv_fixture_install(struct build *build, const char *from, char *manifest,
-                                  void (*done)(struct build *build, uint64_t bytes, const char *error))
+struct pv_errand *pv_fixture_install(struct build *build, const char *from, char *manifest,
+                                     void (*done)(struct build *build, uint64_t bytes, const char *error))
 {
 	struct install *install = PV_NEW(struct install);
 
 	*install = (struct install){
 		.build = build,
 		.done = done,
-		.store = build->service->config.store,
+		.store = build->service->store,
 		.kind = build->look.kind,
 		.from = pv_xstrdup(from),
 		.manifest = manifest,
 	};
 	memcpy(install->key, build->look.key, sizeof(install->key));
-	return pv_job_start(build->service->config.engine, do_install, tell_installed, free_install, install);
+	return pv_errand_start(build->service->config.engine, do_install, tell_installed, free_install, install);
 }
 
 /* ---- waiting for a lock ---- */
@@ -103,12 +103,12 @@ static void tell_awaited(void *arg)
 	free_await(await);
 }
 
-struct pv_job *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build))
+struct pv_errand *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build))
 {
 	struct await *await = PV_NEW(struct await);
-	char *entry = pv_store_path(build->service->config.store, build->look.scan_key, build->look.kind);
+	char *entry = pv_store_path(build->service->store, build->look.scan_key, build->look.kind);
 
 	*await = (struct await){ .build = build, .done = done, .path = pv_xasprintf("%s.lock", entry) };
 	free(entry);
-	return pv_job_start(build->service->config.engine, do_await, tell_awaited, free_await, await);
+	return pv_errand_start(build->service->config.engine, do_await, tell_awaited, free_await, await);
 }

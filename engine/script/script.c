@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/script/builder.h"
 #include "engine/script/host_file.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
@@ -65,6 +66,8 @@ static int open_all(lua_State *L)
 
 	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		open[i](L);
+	if (config->builder != NULL)
+		pv_open_builder(L);
 	set_package_path(L, config->roots);
 	pv_open_random(L, config->seed);
 	return 0;
@@ -77,6 +80,9 @@ struct pv_script *pv_script_create(const struct pv_script_config *config)
 
 	script->engine = config->engine;
 	script->output_to_stderr = config->output_to_stderr;
+	script->builds = config->builder != NULL;
+	if (script->builds)
+		script->builder = *config->builder;
 	script->failed = config->failed;
 	script->failed_arg = config->failed_arg;
 	script->file = config->file;
@@ -119,6 +125,7 @@ void pv_script_destroy(struct pv_script *script)
 	free(script->shown_path);
 	free(script->source);
 	free(script->prompt_source);
+	free(script->built);
 	free(script);
 }
 
@@ -147,6 +154,8 @@ static int load_chunk(lua_State *L)
 		return luaL_error(L, "%s: holds compiled Lua; source is needed", script->shown_path);
 	if (luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t") != LUA_OK)
 		return lua_error(L);
+	if (script->builds)
+		pv_builder_wrap_chunk(L);
 	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0, NULL);
 	return 0;
 }

@@ -48,8 +48,8 @@ struct pv_script_config {
 	const char *const *roots; /* directories that head package.path; NULL-terminated */
 	const void *source;       /* bytes of the main chunk; NULL: they are read from `path` */
 	size_t source_len;
-	uint64_t seed;         /* of math.random */
-	bool output_to_stderr; /* print and io.write: something else owns stdout */
+	uint64_t seed;                           /* of math.random */
+	bool output_to_stderr;                   /* print and io.write: something else owns stdout */
 	const struct pv_script_builder *builder; /* copied; NULL: a test file */
 	/* At the first failure of the chunk and of each test, before its stack is unwound; NULL: not asked for. In a turn. */
 	pv_prompt_cb *failed;
