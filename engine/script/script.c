@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/script/host_file.h"
+#include "engine/script/reset.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/source.h"
@@ -115,6 +116,7 @@ void pv_script_destroy(struct pv_script *script)
 	script->closing = true;
 	lua_close(script->L);
 	pv_test_list_destroy(script->tests);
+	pv_baseline_destroy(script->baseline);
 	free(script->path);
 	free(script->shown_path);
 	free(script->source);
