@@ -6,6 +6,7 @@
 
 #include "engine/script/builder.h"
 #include "engine/script/host_file.h"
+#include "engine/script/reset.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/source.h"
@@ -121,6 +122,7 @@ void pv_script_destroy(struct pv_script *script)
 	script->closing = true;
 	lua_close(script->L);
 	pv_test_list_destroy(script->tests);
+	pv_baseline_destroy(script->baseline);
 	free(script->path);
 	free(script->shown_path);
 	free(script->source);

@@ -151,6 +151,10 @@ static bool push_field(lua_State *L, const char *key)
 	const struct pv_handle *handle = lua_touserdata(L, 1);
 	const struct pv_script *script = pv_script_of(L);
 
+	if (handle->is_scope && strcmp(key, "reset_between_tests") == 0) {
+		lua_pushboolean(L, script->resets);
+		return true;
+	}
 	if (!handle->is_scope || strcmp(key, "timeout") != 0)
 		return false;
 	if (script->timeout_ns == 0)
@@ -189,6 +193,15 @@ static int lab_index(lua_State *L)
 	return 1;
 }
 
+static void set_resets(lua_State *L)
+{
+	struct pv_script *script = pv_script_of(L);
+
+	if (script->unit.is_test)
+		pv_raise(L, "provium.reset_between_tests: only at file scope, not inside a test");
+	script->resets = !lua_isnil(L, 3) && pv_arg_bool(L, 3, "provium.reset_between_tests");
+}
+
 static int lab_newindex(lua_State *L)
 {
 	const struct pv_handle *handle = lua_touserdata(L, 1);
@@ -198,9 +211,10 @@ static int lab_newindex(lua_State *L)
 	if (handle->is_scope && strcmp(key, "timeout") == 0)
 		script->timeout_ns = lua_isnil(L, 3) ? 0 : pv_arg_duration(L, 3, "provium.timeout");
 	else if (handle->is_scope && strcmp(key, "reset_between_tests") == 0)
-		pv_raise(L, "provium.reset_between_tests: not supported yet");
+		set_resets(L);
 	else
-		pv_raise(L, "lab.%s: cannot be assigned (only provium.timeout can)", key);
+		pv_raise(L, "lab.%s: cannot be assigned (only provium.timeout and provium.reset_between_tests can)",
+		         key);
 	return 0;
 }
 
