@@ -7,7 +7,7 @@
 struct pv_errand;
 
 /* Runs work(arg) in a new thread; then, from a turn of the engine, done(arg), after which the errand is gone. Work must not touch what the loop's
- * thread uses meanwhile. `drop` frees `arg` of a errand that was abandoned; it may be called in the thread. */
+ * thread uses meanwhile. `drop` frees `arg` of an errand that was abandoned; it may be called in the thread. */
 struct pv_errand *pv_errand_start(struct pv_engine *engine, void (*work)(void *arg), void (*done)(void *arg),
                                   void (*drop)(void *arg), void *arg);
 
