@@ -269,6 +269,8 @@ static void on_qmp_ready(void *arg, const char *version)
 		pv_machine_look(machine);
 	else if (machine->load)
 		pv_machine_load_begin(machine);
+	else if (machine->spare)
+		pv_machine_spare_begin(machine);
 	else
 		pv_machine_qmp_usable(machine);
 }
@@ -354,6 +356,11 @@ static struct event *new_timer(struct pv_machine *machine, event_callback_fn fn)
 	return timer;
 }
 
+void pv_machine_arm_qmp(struct pv_machine *machine)
+{
+	pv_machine_set_timer(machine->qmp_deadline, QMP_DEADLINE_MS);
+}
+
 void pv_machine_arm(struct pv_machine *machine)
 {
 	machine->deadline = new_timer(machine, on_deadline);
@@ -361,7 +368,7 @@ void pv_machine_arm(struct pv_machine *machine)
 	machine->panic_quiet = new_timer(machine, on_panic_said);
 	machine->panic_at_most = new_timer(machine, on_panic_said);
 	machine->end_at_most = new_timer(machine, pv_machine_on_end_at_most);
-	pv_machine_set_timer(machine->qmp_deadline, QMP_DEADLINE_MS);
+	pv_machine_arm_qmp(machine);
 	pv_machine_start_deadline(machine, machine->boot_deadline_ms);
 }
 

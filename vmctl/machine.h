@@ -118,6 +118,8 @@ enum pv_err pv_machine_spare_start(struct event_base *base, const struct pv_mach
                                    struct pv_machine_spare **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* It has got as far as waiting for the state, and has not ended. */
 bool pv_machine_spare_is_ready(const struct pv_machine_spare *spare);
+/* 0 if it has ended. */
+pid_t pv_machine_spare_pid(const struct pv_machine_spare *spare);
 /* As pv_machine_start_from() with a process that is there already, ready or not. Everything in `config` but name, dir, socket_dir, boot_deadline_ms and the
  * keeper must be as at its start; the machine's UUID is the spare's. The spare is gone after this call, also after an error (PV_ERR_LOST: it has ended; then
  * a usual start may do). */

@@ -113,14 +113,14 @@ static void fail(struct pv_machine *machine, enum pv_err err, const char *why)
 	pv_machine_fail(machine, err, false, "VM %s cannot go on from %s: %s", machine->name, machine->load->path, why);
 }
 
-static void check_loaded(struct pv_machine *machine)
+void pv_machine_check_loaded(struct pv_machine *machine)
 {
 	struct pv_machine_load *load = machine->load;
 	struct pv_machine_op *op = load->op;
 	struct pv_errmsg msg;
 	enum pv_err err;
 
-	if (!load->in_place || !machine->places.known)
+	if (!load->in_place || !machine->places.known || load->without_console)
 		return;
 	err = pv_machine_write_firmware(machine, &load->firmware, &msg);
 	if (err) {
@@ -135,12 +135,20 @@ static void check_loaded(struct pv_machine *machine)
 	pv_machine_leave(machine);
 }
 
+/* Which a spare asks for before there is anything to load. */
 static void on_places(struct pv_machine *machine, enum pv_err err, const struct pv_errmsg *msg)
 {
 	if (err)
-		fail(machine, err, msg->text);
-	else
-		check_loaded(machine);
+		pv_machine_fail(machine, err, false, "VM %s cannot go on from a snapshot: %s", machine->name,
+		                msg->text);
+	else if (machine->load)
+		pv_machine_check_loaded(machine);
+}
+
+void pv_machine_places_ahead(struct pv_machine *machine)
+{
+	if (!machine->places.known && !machine->places.asked)
+		pv_machine_find_places(machine, on_places);
 }
 
 static void on_status(void *arg, enum pv_err err, struct json_object *ret, const struct pv_errmsg *msg)
@@ -155,7 +163,7 @@ static void on_status(void *arg, enum pv_err err, struct json_object *ret, const
 		fail(machine, err, msg->text);
 	} else if (strcmp(status, "paused") == 0) {
 		machine->load->in_place = true;
-		check_loaded(machine);
+		pv_machine_check_loaded(machine);
 	} else if (strcmp(status, "inmigrate") != 0) {
 		snprintf(why, sizeof why, "QEMU calls its state \"%.64s\"", status);
 		fail(machine, PV_ERR_LOST, why);
@@ -167,14 +175,13 @@ void pv_machine_load_on_migration(struct pv_machine *machine, const char *status
 	if (!machine->load || machine->load->in_place || strcmp(status, "completed") != 0)
 		return;
 	machine->load->in_place = true;
-	check_loaded(machine);
+	pv_machine_check_loaded(machine);
 }
 
 /* Events of the time before QMP was ready are lost: what they would have told is asked for. */
 void pv_machine_load_begin(struct pv_machine *machine)
 {
-	if (!machine->places.known)
-		pv_machine_find_places(machine, on_places);
+	pv_machine_places_ahead(machine);
 	pv_qmp_execute(machine->qmp, "query-status", NULL, 0, on_status, machine);
 }
 
@@ -185,6 +192,7 @@ void pv_machine_load_drop(struct pv_machine *machine)
 	if (!load)
 		return;
 	machine->load = NULL;
+	pv_machine_feed_free(load->feed);
 	pv_buf_free(&load->firmware);
 	free(load->path);
 	free(load);

@@ -23,5 +23,9 @@ enum pv_err pv_machine_put_console(const char *dir, const struct pv_buf *text, u
 /* The state is on its way to QEMU: the machine is stopped, and `loaded` comes when it is there. Takes the firmware out of `state`. */
 void pv_machine_loads(struct pv_machine *machine, const char *path, struct pv_machine_state *state,
                       pv_machine_cb *loaded, void *arg);
+/* Something has come that the load waited for. */
+void pv_machine_check_loaded(struct pv_machine *machine);
+/* Asks for the places if nobody has. */
+void pv_machine_places_ahead(struct pv_machine *machine);
 
 #endif

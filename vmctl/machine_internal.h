@@ -35,7 +35,9 @@ struct pv_machine_load {
 	struct pv_machine_op *op; /* one of `ops`: brings `loaded` */
 	char *path;               /* of the snapshot, for messages */
 	struct pv_buf firmware;
-	bool in_place; /* says QEMU */
+	struct pv_machine_feed *feed; /* of a machine that was a spare; or NULL */
+	bool in_place;                /* says QEMU */
+	bool without_console;         /* until QEMU has taken it */
 };
 
 /* A call of the owner that waits for its callback. */
@@ -111,6 +113,7 @@ struct pv_machine {
 	TAILQ_HEAD(, pv_machine_op) ops;
 	struct pv_machine_op *attach_op; /* one of `ops`, while what is attached to is looked at; or NULL */
 	struct pv_machine_op *reset_op;  /* one of `ops`, which waits for `ready`; or NULL */
+	bool spare;                      /* waits for the state of a snapshot, and for an owner */
 	struct pv_machine_load *load;    /* while the state of a snapshot is loaded; or NULL */
 	bool greets_at_resume;           /* goes on from a snapshot and has not run yet */
 	struct pv_machine_save *save;    /* while a snapshot is made; or NULL */
@@ -138,6 +141,10 @@ void pv_machine_op_refuse(struct pv_machine_op *op, enum pv_err err, const char 
 /* Calls that waited are carried out. */
 void pv_machine_ops_go_on(struct pv_machine *machine);
 
+/* machine_spare.c: QMP of a spare is ready. */
+void pv_machine_spare_begin(struct pv_machine *machine);
+void pv_machine_feed_free(struct pv_machine_feed *feed); /* NULL is fine */
+
 /* machine_from.c: QMP is ready; QEMU's event tells how far it is. */
 void pv_machine_load_begin(struct pv_machine *machine);
 void pv_machine_load_on_migration(struct pv_machine *machine, const char *status);
@@ -164,6 +171,7 @@ extern const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS];
 struct pv_machine_given {
 	int memory;
 	int incoming;
+	bool no_console; /* it gets one later */
 };
 /* All of a start but the first word to the agent. */
 enum pv_err pv_machine_begin(struct event_base *base, const struct pv_machine_config *config,
@@ -175,6 +183,13 @@ struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machi
 /* The logs in `dir`, and the watch of the console from `console_start` on (UINT64_MAX: from its end). */
 enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_open_qemu_log(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_open_console_log(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                        struct pv_errmsg *msg) PV_MUST_CHECK;
+/* A socket that listens at `path`, and with `client` a connection to it. What is open after an error is the caller's to close. */
+enum pv_err pv_machine_open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The keeper watches its sockets: it is forgotten there when it is destroyed, and its process is told now. */
+void pv_machine_kept(struct pv_machine *machine, struct pv_keeper *keeper, uint32_t vm);
 
 /* machine_attach.c: QMP is ready, and there is an attach_op. */
 void pv_machine_look(struct pv_machine *machine);
@@ -186,6 +201,7 @@ void pv_machine_hold(struct pv_machine *machine);
 
 /* Makes the timers and starts the boot deadline. */
 void pv_machine_arm(struct pv_machine *machine);
+void pv_machine_arm_qmp(struct pv_machine *machine); /* bounds QMP's first words, and the loading of a state */
 
 void pv_machine_set_timer(struct event *timer, uint64_t ms);
 

@@ -44,7 +44,7 @@ static enum pv_err check_file(const struct pv_machine *machine, const char *what
 	return PV_OK;
 }
 
-static enum pv_err open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg)
+enum pv_err pv_machine_open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
@@ -69,15 +69,17 @@ static enum pv_err open_socket(const char *path, int *listener, int *client, str
 }
 
 /* Nobody needs to read the console from its socket: QEMU logs it. The last one is the keeper's. */
-static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, struct sockets *sockets,
+static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, bool console, struct sockets *sockets,
                                 struct pv_errmsg *msg)
 {
 	enum pv_err err = PV_OK;
 
 	for (int i = 0; i < PV_MACHINE_SOCKETS && !err; i++) {
+		if (i == PV_MACHINE_CONSOLE && !console)
+			continue;
 		machine->sockets[i] = pv_xasprintf("%s/%s", dir, pv_machine_socket_names[i]);
-		err = open_socket(machine->sockets[i], &sockets->listeners[i],
-		                  i >= PV_MACHINE_CONSOLE ? NULL : &sockets->clients[i], msg);
+		err = pv_machine_open_socket(machine->sockets[i], &sockets->listeners[i],
+		                             i >= PV_MACHINE_CONSOLE ? NULL : &sockets->clients[i], msg);
 	}
 	return err;
 }
@@ -110,16 +112,20 @@ static enum pv_err open_log(const char *path, uint64_t *size, struct pv_errmsg *
 	return PV_OK;
 }
 
-enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
-                                 struct pv_errmsg *msg)
+enum pv_err pv_machine_open_qemu_log(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg)
+{
+	free(machine->qemu_log);
+	machine->qemu_log = pv_xasprintf("%s/qemu.log", dir);
+	return open_log(machine->qemu_log, &machine->qemu_log_start, msg);
+}
+
+enum pv_err pv_machine_open_console_log(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                        struct pv_errmsg *msg)
 {
 	enum pv_err err;
 
 	machine->console_log = pv_xasprintf("%s/console.log", dir);
-	machine->qemu_log = pv_xasprintf("%s/qemu.log", dir);
 	err = open_log(machine->console_log, &machine->console_log_start, msg);
-	if (!err)
-		err = open_log(machine->qemu_log, &machine->qemu_log_start, msg);
 	if (err)
 		return err;
 	if (console_start < machine->console_log_start)
@@ -133,11 +139,19 @@ enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, ui
 	return PV_OK;
 }
 
+enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                 struct pv_errmsg *msg)
+{
+	enum pv_err err = pv_machine_open_console_log(machine, dir, console_start, msg);
+
+	return err ? err : pv_machine_open_qemu_log(machine, dir, msg);
+}
+
 static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machine_config *config,
                               const struct sockets *sockets, const struct pv_machine_given *given,
                               struct pv_errmsg *msg)
 {
-	const struct pv_process_fd fds[] = {
+	const struct pv_process_fd all[] = {
 		{ sockets->listeners[PV_MACHINE_QMP], child_fds.qmp },
 		{ sockets->listeners[PV_MACHINE_AGENT], child_fds.agent },
 		{ sockets->listeners[PV_MACHINE_CONSOLE], child_fds.console },
@@ -145,12 +159,17 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
 		{ given->memory, child_fds.memory },
 		{ given->incoming, child_fds.incoming },
 	};
+	struct pv_process_fd fds[sizeof all / sizeof all[0]];
 	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
 	enum pv_err err;
+	size_t n = 0;
 
-	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds,
-	                       config->from ? PV_MACHINE_SOCKETS + 2 : PV_MACHINE_SOCKETS, pv_machine_on_exit, machine,
-	                       &machine->process, msg);
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		if (all[i].parent_fd >= 0)
+			fds[n++] = all[i];
+	}
+	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, n, pv_machine_on_exit,
+	                       machine, &machine->process, msg);
 	pv_qemu_args_free(argv);
 	if (err == PV_ERR_NOENT)
 		pv_err_wrap(msg, err, "VM %s needs QEMU: install the package qemu-system-x86 or name another binary",
@@ -158,6 +177,15 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
 	else if (err)
 		pv_err_wrap(msg, err, "cannot start QEMU for VM %s", machine->name);
 	return err;
+}
+
+void pv_machine_kept(struct pv_machine *machine, struct pv_keeper *keeper, uint32_t vm)
+{
+	machine->keeper = keeper;
+	machine->keeper_vm = vm;
+	if (machine->process)
+		pv_keeper_tell_pid(keeper, vm, pv_process_pid(machine->process),
+		                   pv_process_start_ticks(machine->process));
 }
 
 static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_config *config, struct sockets *sockets,
@@ -170,20 +198,20 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 		err = check_file(machine, "initrd", config->initrd, msg);
 	if (err)
 		return err;
-	err = pv_machine_open_logs(machine, config->dir, UINT64_MAX, msg);
+	if (given->no_console)
+		err = pv_machine_open_qemu_log(machine, config->dir, msg);
+	else
+		err = pv_machine_open_logs(machine, config->dir, UINT64_MAX, msg);
 	if (!err)
-		err = open_sockets(machine, config->socket_dir, sockets, msg);
+		err = open_sockets(machine, config->socket_dir, !given->no_console, sockets, msg);
 	/* From here on there is no moment in which it is unknown to the keeper. */
 	if (!err && config->keeper)
 		err = pv_keeper_watch(config->keeper, config->keeper_vm, config->name, config->socket_dir, msg);
 	if (err)
 		return pv_err_wrap(msg, err, "cannot prepare VM %s", machine->name);
-	machine->keeper = config->keeper;
-	machine->keeper_vm = config->keeper_vm;
 	err = start_qemu(machine, config, sockets, given, msg);
-	if (!err && config->keeper)
-		pv_keeper_tell_pid(config->keeper, config->keeper_vm, pv_process_pid(machine->process),
-		                   pv_process_start_ticks(machine->process));
+	if (config->keeper)
+		pv_machine_kept(machine, config->keeper, config->keeper_vm);
 	return err;
 }
 
@@ -237,7 +265,7 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg)
 {
-	const struct pv_machine_given nothing = { -1, -1 };
+	const struct pv_machine_given nothing = { .memory = -1, .incoming = -1 };
 	enum pv_err err;
 
 	PV_ASSERT(!config->from);

@@ -1,5 +1,6 @@
 #include "guest_fixture.h"
 
+#include <dirent.h>
 #include <event2/event.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -123,7 +124,7 @@ static void on_failed(void *arg, enum pv_err err, const struct pv_errmsg *msg, b
 	note(arg, "failed", err, msg);
 }
 
-static const struct pv_machine_handler handler = { on_ready, on_reset, on_powered_off, on_failed };
+const struct pv_machine_handler guest_handler = { on_ready, on_reset, on_powered_off, on_failed };
 
 void guest_op(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
@@ -215,13 +216,19 @@ void guest_expect(struct guest *guest, const char *words)
 	fail_msg("%s: '%s' instead of '%s': %.600s", guest->config.name, before, words, guest->msg.text);
 }
 
+void guest_hello(const struct guest *guest, Pva__Hello *hello)
+{
+	pva__hello__init(hello);
+	hello->hostname = (char *)(uintptr_t)guest->config.name;
+}
+
 enum pv_err guest_boot(struct guest *guest)
 {
-	Pva__Hello hello = PVA__HELLO__INIT;
+	Pva__Hello hello;
 	enum pv_err err;
 
-	hello.hostname = (char *)(uintptr_t)guest->config.name;
-	err = pv_machine_start(base, &guest->config, &hello, &handler, guest, &guest->machine, &guest->msg);
+	guest_hello(guest, &hello);
+	err = pv_machine_start(base, &guest->config, &hello, &guest_handler, guest, &guest->machine, &guest->msg);
 	if (!err)
 		guest_expect(guest, "ready");
 	return err;
@@ -229,11 +236,11 @@ enum pv_err guest_boot(struct guest *guest)
 
 enum pv_err guest_start_from(struct guest *guest, struct pv_snapshot *from)
 {
-	Pva__Hello hello = PVA__HELLO__INIT;
+	Pva__Hello hello;
 
-	hello.hostname = (char *)(uintptr_t)guest->config.name;
+	guest_hello(guest, &hello);
 	guest->config.from = from;
-	return pv_machine_start_from(base, &guest->config, &hello, &handler, guest_loaded, guest, &guest->machine,
+	return pv_machine_start_from(base, &guest->config, &hello, &guest_handler, guest_loaded, guest, &guest->machine,
 	                             &guest->msg);
 }
 
@@ -246,22 +253,6 @@ void guest_restore(struct guest *guest, const char *file)
 	pv_snapshot_close(from); /* the start was all that needed it */
 	pv_machine_resume(guest->machine, guest_op, guest);
 	guest_expect(guest, "loaded op ready");
-}
-
-enum pv_err guest_attach(struct guest *guest, const struct guest *to, uint64_t start_ticks, bool restored)
-{
-	struct pv_machine_attach config = { .name = to->config.name,
-		                            .dir = to->dir,
-		                            .socket_dir = to->dir,
-		                            .uuid = to->uuid,
-		                            .pid = pv_machine_pid(to->machine),
-		                            .start_ticks = start_ticks,
-		                            .boot_deadline_ms = 60000 };
-	Pva__Hello hello = PVA__HELLO__INIT;
-
-	hello.hostname = (char *)(uintptr_t)guest->config.name;
-	hello.has_restored = hello.restored = restored;
-	return pv_machine_attach(base, &config, &hello, &handler, guest_op, guest, &guest->machine, &guest->msg);
 }
 
 void guest_resume(struct guest *guest)
@@ -366,4 +357,40 @@ const char *guest_sh(struct guest *guest, const char *command)
 		fail_msg("%s: no answer to %s", guest->config.name, command);
 	pv_agent_ack(pv_machine_agent(guest->machine), id);
 	return answer.text;
+}
+
+long guest_count(struct guest *guest)
+{
+	return strtol(guest_sh(guest, "cat /count"), NULL, 10);
+}
+
+int guests_setup_base(void **state)
+{
+	struct guest *guest;
+
+	if (guests_setup(state) != 0)
+		return -1;
+	if (!guests_are_here)
+		return 0;
+	guest = guest_new("origin", 256u << 20);
+	if (guest_boot(guest) != PV_OK)
+		return -1;
+	guest_sh(guest, "(i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.02; done) >/dev/null 2>&1 & "
+	                "echo $! >/pid; echo hello from origin >/dev/console");
+	guest_save(guest, "base");
+	guest_free(guest);
+	return 0;
+}
+
+bool guests_has_file(const char *part)
+{
+	DIR *dir = opendir(guests_top);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && (entry = readdir(dir)) != NULL)
+		found = found || strstr(entry->d_name, part);
+	if (dir)
+		closedir(dir);
+	return found;
 }

@@ -29,6 +29,8 @@ struct guest {
 extern bool guests_are_here;
 extern char guests_top[64]; /* removed at the end */
 int guests_setup(void **state);
+/* The same, and a guest in which a process counts in /count (its pid is in /pid), saved as "base". */
+int guests_setup_base(void **state);
 int guests_teardown(void **state);
 
 struct guest *guest_new(const char *name, uint64_t memory_bytes);
@@ -39,7 +41,9 @@ enum pv_err guest_boot(struct guest *guest);                                 /* 
 enum pv_err guest_start_from(struct guest *guest, struct pv_snapshot *from); /* does not wait */
 /* Opens <top>/<file>, starts the machine from it, resumes it and waits for `ready`. */
 void guest_restore(struct guest *guest, const char *file);
-enum pv_err guest_attach(struct guest *guest, const struct guest *to, uint64_t start_ticks, bool restored);
+/* The handler that `guest` is told by, and a hello with its name. */
+extern const struct pv_machine_handler guest_handler;
+void guest_hello(const struct guest *guest, Pva__Hello *hello);
 
 /* Runs the loop until the trace ends with `words` (and empties it), at most `ms`. */
 bool guest_run(struct guest *guest, const char *words, unsigned ms);
@@ -56,6 +60,15 @@ void guest_save(struct guest *guest, const char *file); /* waits, and expects su
 
 /* Standard output of a shell command in the guest, without the last newline; static. */
 const char *guest_sh(struct guest *guest, const char *command);
+
+long guest_count(struct guest *guest); /* what is in /count */
+
+bool guests_has_file(const char *part); /* a name in <top> that holds `part` */
+#define SKIP_WITHOUT_GUEST()                                                                                           \
+	do {                                                                                                           \
+		if (!guests_are_here)                                                                                  \
+			skip();                                                                                        \
+	} while (0)
 
 const char *guests_path(const char *file); /* <top>/<file>; static */
 
