@@ -325,6 +325,7 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	if (err == PV_OK)
 		err = start_machine(vm, &msg);
 	if (err != PV_OK) {
+		qemu_boot_forget(vm);
 		rmdir(vm->socket_dir);
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "%s", msg.text);
 		return;
