@@ -162,6 +162,7 @@ static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
 {
 	(void)arg;
 	(void)seq;
+	pv_engine_wake(world.engine); /* the test looks before the turn waits */
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISCOVERED:
 		if (event->file_discovered->builds_for)
@@ -345,6 +346,7 @@ static void on_answer(void *arg, const Pv__CallEnded *ended)
 	struct answer *answer = arg;
 
 	answer->over = true;
+	pv_engine_wake(world.engine);
 	if (ended->outcome_case == PV__CALL_ENDED__OUTCOME_ERROR) {
 		answer->error = pv_xstrdup(ended->error->message);
 	} else {
