@@ -22,6 +22,13 @@ struct pv_keeper;
 struct pv_machine;
 struct pv_snapshot;
 
+/* Bytes of the guest's memory, which begins at offset 0 of a mappable snapshot. */
+struct pv_machine_patch {
+	uint64_t offset;
+	const void *data;
+	size_t len;
+};
+
 struct pv_machine_config {
 	const char *name;       /* for messages and QEMU's process name */
 	const char *dir;        /* existing directory of this machine alone: logs */
@@ -45,6 +52,9 @@ struct pv_machine_config {
 	bool hold;                 /* `ready` comes before the image's init starts; pv_machine_release() lets it */
 	struct pv_snapshot *
 	    from; /* go on from this snapshot instead of booting; stays the caller's, and may go after the start. Or NULL */
+	const struct pv_machine_patch
+	    *patches; /* with `from`: stand there instead of the snapshot's when the guest goes on. Copied */
+	size_t n_patches;
 };
 
 /* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the
@@ -118,6 +128,8 @@ enum pv_err pv_machine_spare_start(struct event_base *base, const struct pv_mach
                                    struct pv_machine_spare **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* It has got as far as waiting for the state, and has not ended. */
 bool pv_machine_spare_is_ready(const struct pv_machine_spare *spare);
+/* 0 if it has ended. */
+pid_t pv_machine_spare_pid(const struct pv_machine_spare *spare);
 /* As pv_machine_start_from() with a process that is there already, ready or not. Everything in `config` but name, dir, socket_dir, boot_deadline_ms and the
  * keeper must be as at its start; the machine's UUID is the spare's. The spare is gone after this call, also after an error (PV_ERR_LOST: it has ended; then
  * a usual start may do). */
@@ -141,6 +153,7 @@ struct pv_machine_snapshot {
 	/* What the file says of itself: shape, vm_name, profile, spec, boot_id, held are the caller's. QEMU's version and the memory size in the shape, format, time
 	 * and sections are filled in. */
 	const Pvs__Manifest *manifest;
+	bool durable;      /* as of struct pv_snapshot_parts */
 	bool stay_paused;  /* the machine is paused, or is not to go on */
 	bool with_console; /* what the guest has written to the console so far goes along */
 };
