@@ -52,22 +52,27 @@ size_t pv_snapshot_run(const uint8_t *data, size_t len, bool *zero)
 	return at;
 }
 
-enum pv_err pv_snapshot_new_begin(struct pv_snapshot_new *file, const char *path, enum pv_snapshot_kind kind,
-                                  struct pv_errmsg *msg)
+enum pv_err pv_snapshot_temp(const char *final, struct pv_hostfile_temp *out, struct pv_errmsg *msg)
 {
-	*file = (struct pv_snapshot_new){ .path = path, .kind = kind };
 	for (int tries = 0; tries < TRIES; tries++) {
-		enum pv_err err = pv_hostfile_temp(path, &file->temp, msg);
+		enum pv_err err = pv_hostfile_temp(final, out, msg);
 		struct stat st;
 
 		if (err)
 			return err;
 		/* Whoever clears away leftovers may have found it before it was locked. */
-		if (!flock(file->temp.fd, LOCK_EX) && !fstat(file->temp.fd, &st) && st.st_nlink > 0)
+		if (!flock(out->fd, LOCK_EX) && !fstat(out->fd, &st) && st.st_nlink > 0)
 			return PV_OK;
-		pv_hostfile_discard(&file->temp);
+		pv_hostfile_discard(out);
 	}
-	return pv_err_set(msg, PV_ERR_IO, "cannot make %s: its temporary file keeps being removed", path);
+	return pv_err_set(msg, PV_ERR_IO, "cannot make %s: its temporary file keeps being removed", final);
+}
+
+enum pv_err pv_snapshot_new_begin(struct pv_snapshot_new *file, const char *path, enum pv_snapshot_kind kind,
+                                  struct pv_errmsg *msg)
+{
+	*file = (struct pv_snapshot_new){ .path = path, .kind = kind };
+	return pv_snapshot_temp(path, &file->temp, msg);
 }
 
 enum pv_err pv_snapshot_new_add(struct pv_snapshot_new *file, const void *data, size_t len, uint64_t full_size,
@@ -125,6 +130,17 @@ static enum pv_err sync_dir_of(const char *path, struct pv_errmsg *msg)
 	return err;
 }
 
+/* Not by rename(2) alone: where there is another file of that name, ext4 begins to write all of the new one to the disk then, and a snapshot in
+ * a loop would wait for it. */
+static int give_name(const char *from, const char *to)
+{
+	if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE)) {
+		unlink(from);
+		return 0;
+	}
+	return rename(from, to);
+}
+
 enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Manifest *manifest, bool durable,
                                    uint64_t *file_bytes, struct pv_errmsg *msg)
 {
@@ -133,7 +149,7 @@ enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Mani
 
 	if (!err && ((durable && fdatasync(file->temp.fd)) || fstat(file->temp.fd, &st)))
 		err = pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot write %s", file->path);
-	if (!err && rename(file->temp.path, file->path))
+	if (!err && give_name(file->temp.path, file->path))
 		err = pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot give %s its name", file->path);
 	if (err) {
 		pv_snapshot_new_discard(file);

@@ -82,8 +82,7 @@ static enum pv_err try_manifests(struct search *search, const struct pv_fixture_
 			continue;
 		extra = extra_now(search, manifest);
 		pv_fixture_inputs_key(&look->inputs, &extra, key);
-		if (strcmp(key, manifest->key) == 0)
-			err = try_entry(search, key, over);
+		err = try_entry(search, key, over); /* of the manifest, unless an input changed */
 		if (!err && look->hit)
 			look->extra = extra;
 		else

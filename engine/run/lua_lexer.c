@@ -197,7 +197,7 @@ static void add_utf8(struct pv_buf *out, uint32_t value)
 		add_byte(out, value);
 		return;
 	}
-	add_byte(out, (0xffu << (6 - more) & 0xff) | value >> (6 * more));
+	add_byte(out, (0xffu << (7 - more) & 0xff) | value >> (6 * more));
 	while (more-- > 0)
 		add_byte(out, 0x80 | (value >> (6 * more) & 0x3f));
 }

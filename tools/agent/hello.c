@@ -117,6 +117,8 @@ void pv_hello_reply(struct server *server, struct call *call)
 	hello.kernel_release = name.release;
 	hello.has_held = server->options.hold_fd >= 0;
 	hello.held = hello.has_held;
+	hello.has_battery_clock = 1;
+	hello.battery_clock = access("/dev/rtc0", F_OK) == 0;
 	if (!hello.held) {
 		read_boot_id(server, boot_id, sizeof(boot_id));
 		hello.boot_id = boot_id;
