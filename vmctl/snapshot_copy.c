@@ -1,13 +1,11 @@
 /* Copying a guest's memory out of its process. The guest stands still until all that is the process's own has been read, so reading comes first:
- * pieces are read into memory of this process, and a second thread writes them to the file meanwhile. What the process has in
- * common with a file is copied from there when the guest runs again. */
+ * into memory of this process, and a second thread writes that to the file meanwhile. What the process has in common with a file is
+ * copied from there when the guest runs again. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/uio.h>
@@ -17,15 +15,24 @@
 
 #define PIECE_BYTES (2u << 20)
 #define PIECES_MAX  128u /* at once: 256 MiB; reading waits for the writer then */
-#define RANGES_MAX  1024 /* IOV_MAX */
+#define GULP_BYTES                                                                                                     \
+	(256u << 10) /* read by one call: what is looked through for zeros afterwards is in the cache still */
+#define GULP_PAGES (GULP_BYTES / PV_SNAPSHOT_PAGE)
+#define RANGES_MAX (PIECE_BYTES / PV_SNAPSHOT_PAGE + 2 * GULP_PAGES)
 
-/* Pages read one behind the other, from ranges of the guest's memory. */
+struct range {
+	uint64_t at; /* in the memory */
+	size_t len;
+	bool zero; /* has no bytes in the piece */
+};
+
+/* Pages one behind the other, none of them all zeros. */
 struct piece {
 	STAILQ_ENTRY(piece) link;
 	uint8_t *data;
 	size_t len;
 	size_t n;
-	struct pv_page_run ranges[RANGES_MAX];
+	struct range ranges[RANGES_MAX];
 };
 
 STAILQ_HEAD(piece_list, piece);
@@ -36,6 +43,9 @@ struct copy {
 	int fd;
 	const char *path;
 	bool cloned; /* the file has the base's pages already, and zeros must be made */
+
+	size_t run;    /* the next to be read, */
+	uint64_t done; /* but for so many bytes */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -49,47 +59,34 @@ struct copy {
 
 /* ---- writing ---- */
 
-static enum pv_err make_hole(struct copy *copy, uint64_t at, size_t len, struct pv_errmsg *msg)
+static enum pv_err make_hole(const struct copy *copy, const struct range *range, struct pv_errmsg *msg)
 {
-	static const uint8_t zeros[64 << 10];
+	static const uint8_t zeros[GULP_BYTES];
 	enum pv_err err = PV_OK;
 
-	if (!copy->cloned || !fallocate(copy->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len))
+	if (!fallocate(copy->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)range->at, (off_t)range->len))
 		return PV_OK;
-	while (!err && len > 0) {
-		size_t n = len < sizeof(zeros) ? len : sizeof(zeros);
-
-		err = pv_snapshot_write_at(copy->fd, copy->path, zeros, n, at, msg);
-		at += n;
-		len -= n;
-	}
+	for (size_t at = 0; !err && at < range->len; at += GULP_BYTES)
+		err = pv_snapshot_write_at(copy->fd, copy->path, zeros,
+		                           range->len - at < GULP_BYTES ? range->len - at : GULP_BYTES, range->at + at,
+		                           msg);
 	return err;
 }
 
-static enum pv_err write_range(struct copy *copy, const uint8_t *data, uint64_t at, size_t len, struct pv_errmsg *msg)
-{
-	enum pv_err err = PV_OK;
-
-	while (!err && len > 0) {
-		bool zero;
-		size_t n = pv_snapshot_run(data, len, &zero);
-
-		err = zero ? make_hole(copy, at, n, msg) : pv_snapshot_write_at(copy->fd, copy->path, data, n, at, msg);
-		data += n;
-		at += n;
-		len -= n;
-	}
-	return err;
-}
-
-static enum pv_err write_piece(struct copy *copy, const struct piece *piece, struct pv_errmsg *msg)
+static enum pv_err write_piece(const struct copy *copy, const struct piece *piece, struct pv_errmsg *msg)
 {
 	const uint8_t *data = piece->data;
 	enum pv_err err = PV_OK;
 
 	for (size_t i = 0; !err && i < piece->n; i++) {
-		err = write_range(copy, data, piece->ranges[i].at, piece->ranges[i].len, msg);
-		data += piece->ranges[i].len;
+		const struct range *range = &piece->ranges[i];
+
+		if (range->zero) {
+			err = make_hole(copy, range, msg);
+			continue;
+		}
+		err = pv_snapshot_write_at(copy->fd, copy->path, data, range->len, range->at, msg);
+		data += range->len;
 	}
 	return err;
 }
@@ -102,7 +99,8 @@ static void *write_pieces(void *arg)
 	pthread_mutex_lock(&copy->lock);
 	for (;;) {
 		struct piece *piece = STAILQ_FIRST(&copy->full);
-		enum pv_err err;
+		bool failed = copy->err != PV_OK;
+		enum pv_err err = PV_OK;
 
 		if (!piece && copy->read_all)
 			break;
@@ -112,7 +110,8 @@ static void *write_pieces(void *arg)
 		}
 		STAILQ_REMOVE_HEAD(&copy->full, link);
 		pthread_mutex_unlock(&copy->lock);
-		err = copy->err ? PV_OK : write_piece(copy, piece, &copy->msg);
+		if (!failed)
+			err = write_piece(copy, piece, &copy->msg);
 		pthread_mutex_lock(&copy->lock);
 		if (err)
 			copy->err = err;
@@ -123,7 +122,7 @@ static void *write_pieces(void *arg)
 	return NULL;
 }
 
-/* ---- reading ---- */
+/* ---- pieces ---- */
 
 static struct piece *make_piece(void)
 {
@@ -176,161 +175,139 @@ static void give_piece(struct copy *copy, struct piece *piece)
 	pthread_mutex_unlock(&copy->lock);
 }
 
-/* Takes as many ranges from *run on, of whose first one *done bytes are read, as fit. */
-static void fill_ranges(struct piece *piece, const struct pv_guest_pages *pages, size_t *run, uint64_t *done)
+static bool has_room(const struct piece *piece)
 {
-	while (*run < pages->n && piece->n < RANGES_MAX && piece->len < PIECE_BYTES) {
-		const struct pv_page_run *from = &pages->runs[*run];
-		uint64_t len = from->len - *done;
+	return piece->len + GULP_BYTES <= PIECE_BYTES && piece->n + GULP_PAGES <= RANGES_MAX;
+}
 
-		if (len > PIECE_BYTES - piece->len)
-			len = PIECE_BYTES - piece->len;
-		piece->ranges[piece->n++] = (struct pv_page_run){ .at = from->at + *done, .len = len };
-		piece->len += len;
-		*done += len;
-		if (*done == from->len) {
-			*done = 0;
-			++*run;
+/* ---- reading ---- */
+
+/* The next ranges to be read, GULP_BYTES at most; their number. */
+static size_t next_ranges(struct copy *copy, struct pv_page_run ranges[GULP_PAGES], size_t *len)
+{
+	size_t n = 0;
+
+	for (*len = 0; copy->run < copy->pages->n && *len < GULP_BYTES; n++) {
+		const struct pv_page_run *from = &copy->pages->runs[copy->run];
+		uint64_t part = from->len - copy->done;
+
+		if (part > GULP_BYTES - *len)
+			part = GULP_BYTES - *len;
+		ranges[n] = (struct pv_page_run){ .at = from->at + copy->done, .len = part };
+		*len += part;
+		copy->done += part;
+		if (copy->done == from->len) {
+			copy->done = 0;
+			copy->run++;
+		}
+	}
+	return n;
+}
+
+/* Drops `got` bytes from the front of *from. */
+static void advance(struct iovec **from, size_t *n, size_t got)
+{
+	while (got > 0) {
+		size_t part = got < (*from)->iov_len ? got : (*from)->iov_len;
+
+		(*from)->iov_base = (uint8_t *)(*from)->iov_base + part;
+		(*from)->iov_len -= part;
+		got -= part;
+		if ((*from)->iov_len == 0) {
+			++*from;
+			--*n;
 		}
 	}
 }
 
-/* A page that cannot be read makes the call end in front of it, between two of the remote ranges' pages. */
-static enum pv_err read_piece(const struct copy *copy, struct piece *piece, struct pv_errmsg *msg)
+static enum pv_err read_ranges(const struct copy *copy, const struct pv_page_run *ranges, size_t n, uint8_t *data,
+                               size_t len, struct pv_errmsg *msg)
 {
-	struct iovec to = { .iov_base = piece->data, .iov_len = piece->len };
-	struct iovec from[RANGES_MAX];
-	size_t first = 0;
+	struct iovec to = { .iov_base = data, .iov_len = len }, table[GULP_PAGES], *from = table;
 
-	for (size_t i = 0; i < piece->n; i++)
-		from[i] = (struct iovec){ .iov_base = (void *)(uintptr_t)(copy->memory->address + piece->ranges[i].at),
-			                  .iov_len = piece->ranges[i].len };
+	for (size_t i = 0; i < n; i++)
+		table[i] = (struct iovec){ .iov_base = (void *)(uintptr_t)(copy->memory->address + ranges[i].at),
+			                   .iov_len = ranges[i].len };
 	while (to.iov_len > 0) {
-		ssize_t n = process_vm_readv(copy->memory->pid, &to, 1, from + first, piece->n - first, 0);
+		ssize_t got = process_vm_readv(copy->memory->pid, &to, 1, from, n, 0);
 
-		if (n < 0 && errno == EINTR)
+		if (got < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return pv_guest_memory_fail(msg, n < 0 ? errno : EIO, copy->memory->pid, "read the memory");
-		to.iov_base = (uint8_t *)to.iov_base + n;
-		to.iov_len -= (size_t)n;
-		for (size_t got = (size_t)n; got > 0;) {
-			size_t part = got < from[first].iov_len ? got : from[first].iov_len;
-
-			from[first].iov_base = (uint8_t *)from[first].iov_base + part;
-			from[first].iov_len -= part;
-			got -= part;
-			if (from[first].iov_len == 0)
-				first++;
-		}
+		if (got <= 0)
+			return pv_guest_memory_fail(msg, got < 0 ? errno : EIO, copy->memory->pid, "read the memory");
+		to.iov_base = (uint8_t *)to.iov_base + got;
+		to.iov_len -= (size_t)got;
+		advance(&from, &n, (size_t)got);
 	}
 	return PV_OK;
+}
+
+static void add_range(struct piece *piece, uint64_t at, size_t len, bool zero)
+{
+	struct range *last = piece->n > 0 ? &piece->ranges[piece->n - 1] : NULL;
+
+	if (last && last->zero == zero && last->at + last->len == at)
+		last->len += len;
+	else
+		piece->ranges[piece->n++] = (struct range){ .at = at, .len = len, .zero = zero };
+}
+
+/* Takes up what was read to the end of the piece, without the pages of zeros. */
+static void keep_used(const struct copy *copy, struct piece *piece, const struct pv_page_run *ranges, size_t n)
+{
+	const uint8_t *data = piece->data + piece->len;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t at = ranges[i].at, end = at + ranges[i].len;
+
+		while (at < end) {
+			bool zero;
+			size_t len = pv_snapshot_run(data, (size_t)(end - at), &zero);
+
+			if (!zero) {
+				if (data != piece->data + piece->len)
+					memmove(piece->data + piece->len, data, len);
+				piece->len += len;
+			}
+			if (!zero || copy->cloned)
+				add_range(piece, at, len, zero);
+			data += len;
+			at += len;
+		}
+	}
+}
+
+static enum pv_err fill_piece(struct copy *copy, struct piece *piece, struct pv_errmsg *msg)
+{
+	struct pv_page_run ranges[GULP_PAGES];
+	enum pv_err err = PV_OK;
+
+	while (!err && copy->run < copy->pages->n && has_room(piece)) {
+		size_t len, n = next_ranges(copy, ranges, &len);
+
+		err = read_ranges(copy, ranges, n, piece->data + piece->len, len, msg);
+		if (!err)
+			keep_used(copy, piece, ranges, n);
+	}
+	return err;
 }
 
 static enum pv_err read_all(struct copy *copy, struct pv_errmsg *msg)
 {
 	enum pv_err err = PV_OK;
-	uint64_t done = 0;
-	size_t run = 0;
 
-	while (!err && run < copy->pages->n) {
+	while (!err && copy->run < copy->pages->n) {
 		struct piece *piece = take_piece(copy);
 
 		if (!piece)
 			return PV_OK; /* the writer's error is the one to tell */
-		fill_ranges(piece, copy->pages, &run, &done);
-		err = read_piece(copy, piece, msg);
-		if (err)
-			piece->n = 0;
+		err = fill_piece(copy, piece, msg);
 		give_piece(copy, piece);
 	}
 	return err;
 }
 
-/* ---- what is the file's ---- */
-
-/* Plainly, where copy_file_range(2) will not (another file system, an older kernel). */
-static enum pv_err copy_by_memory(struct copy *copy, uint64_t at, uint64_t len, struct pv_errmsg *msg)
-{
-	uint8_t *bytes = pv_xmalloc(PV_SNAPSHOT_CHUNK_BYTES);
-	enum pv_err err = PV_OK;
-
-	while (!err && len > 0) {
-		size_t n = len < PV_SNAPSHOT_CHUNK_BYTES ? (size_t)len : PV_SNAPSHOT_CHUNK_BYTES;
-
-		err = pv_snapshot_read_at(copy->pages->base, "the file that the memory is mapped from", bytes, n,
-		                          copy->pages->base_at + at, msg);
-		if (!err)
-			err = write_range(copy, bytes, at, n, msg);
-		at += n;
-		len -= n;
-	}
-	free(bytes);
-	return err;
-}
-
-static enum pv_err copy_data(struct copy *copy, uint64_t at, uint64_t len, struct pv_errmsg *msg)
-{
-	while (len > 0) {
-		off_t from = (off_t)(copy->pages->base_at + at), to = (off_t)at;
-		ssize_t n = copy_file_range(copy->pages->base, &from, copy->fd, &to, len, 0);
-
-		if (n <= 0)
-			return copy_by_memory(copy, at, len, msg);
-		at += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	return PV_OK;
-}
-
-/* Copies the parts of [at, end) in which the base has data. */
-static enum pv_err copy_between(struct copy *copy, uint64_t at, uint64_t end, struct pv_errmsg *msg)
-{
-	const uint64_t base_at = copy->pages->base_at;
-	enum pv_err err = PV_OK;
-
-	while (!err && at < end) {
-		off_t data = lseek(copy->pages->base, (off_t)(base_at + at), SEEK_DATA), hole;
-
-		if (data < 0 && errno == ENXIO)
-			return PV_OK;
-		if (data < 0)
-			return pv_err_sys(msg, PV_ERR_IO, errno, "cannot read the file that the memory is mapped from");
-		if ((uint64_t)data >= base_at + end)
-			return PV_OK;
-		hole = lseek(copy->pages->base, data, SEEK_HOLE);
-		if (hole < 0)
-			return pv_err_sys(msg, PV_ERR_IO, errno, "cannot read the file that the memory is mapped from");
-		at = (uint64_t)data - base_at;
-		if ((uint64_t)hole > base_at + end)
-			hole = (off_t)(base_at + end);
-		err = copy_data(copy, at, (uint64_t)hole - base_at - at, msg);
-		at = (uint64_t)hole - base_at;
-	}
-	return err;
-}
-
-static enum pv_err copy_base(struct copy *copy, struct pv_errmsg *msg)
-{
-	const struct pv_guest_pages *pages = copy->pages;
-	enum pv_err err = PV_OK;
-	uint64_t at = 0;
-
-	if (pages->base < 0 || copy->cloned)
-		return PV_OK;
-	for (size_t i = 0; !err && i < pages->n; i++) {
-		err = copy_between(copy, at, pages->runs[i].at, msg);
-		at = pages->runs[i].at + pages->runs[i].len;
-	}
-	return err ? err : copy_between(copy, at, copy->memory->size, msg);
-}
-
-/* Where the file system can, all of the base at once, sharing its blocks. */
-static void clone_base(struct copy *copy)
-{
-	copy->cloned =
-	    copy->pages->base >= 0 && copy->pages->base_at == 0 && !ioctl(copy->fd, FICLONE, copy->pages->base);
-}
+/* ---- all of it ---- */
 
 static enum pv_err set_size(struct copy *copy, struct pv_errmsg *msg)
 {
@@ -340,8 +317,6 @@ static enum pv_err set_size(struct copy *copy, struct pv_errmsg *msg)
 	                  copy->path);
 }
 
-/* ---- all of it ---- */
-
 static enum pv_err copy_own(struct copy *copy, void (*may_run)(void *arg), void *arg, struct pv_errmsg *msg)
 {
 	pthread_t writer;
@@ -350,12 +325,15 @@ static enum pv_err copy_own(struct copy *copy, void (*may_run)(void *arg), void 
 	if (pthread_create(&writer, NULL, write_pieces, copy) != 0)
 		return pv_err_set(msg, PV_ERR_IO, "cannot start a thread that writes %s", copy->path);
 	err = read_all(copy, msg);
-	if (!err && may_run)
-		may_run(arg);
 	pthread_mutex_lock(&copy->lock);
+	if (!err && !copy->err && may_run) {
+		pthread_mutex_unlock(&copy->lock);
+		may_run(arg);
+		pthread_mutex_lock(&copy->lock);
+	}
 	copy->read_all = true;
 	if (err)
-		copy->err = err;
+		copy->err = err; /* what is read need not be written */
 	pthread_cond_signal(&copy->changed);
 	pthread_mutex_unlock(&copy->lock);
 	pthread_join(writer, NULL);
@@ -372,20 +350,22 @@ enum pv_err pv_guest_memory_copy(const struct pv_snapshot_memory *memory, const 
 {
 	struct copy *copy = PV_NEW(struct copy);
 	enum pv_err err;
+	bool from_base;
 
 	*copy = (struct copy){ .memory = memory, .pages = pages, .fd = fd, .path = path };
 	pthread_mutex_init(&copy->lock, NULL);
 	pthread_cond_init(&copy->changed, NULL);
 	STAILQ_INIT(&copy->full);
 	STAILQ_INIT(&copy->empty);
-	clone_base(copy);
+	copy->cloned = pv_guest_base_clone(pages, fd);
+	from_base = pages->base >= 0 && !copy->cloned;
 	err = set_size(copy, msg);
-	if (!err && pages->base_shared)
-		err = copy_base(copy, msg);
+	if (!err && from_base && pages->base_shared)
+		err = pv_guest_base_copy(pages, memory->size, fd, path, msg);
 	if (!err)
 		err = copy_own(copy, may_run, arg, msg);
-	if (!err && !pages->base_shared)
-		err = copy_base(copy, msg);
+	if (!err && from_base && !pages->base_shared)
+		err = pv_guest_base_copy(pages, memory->size, fd, path, msg);
 	free_pieces(&copy->full);
 	free_pieces(&copy->empty);
 	pthread_cond_destroy(&copy->changed);

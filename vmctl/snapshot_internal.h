@@ -145,6 +145,12 @@ enum pv_err pv_guest_pages_scan(const struct pv_snapshot_memory *memory, struct 
 /* Class of an error about another process, the message with what to do. */
 enum pv_err pv_guest_memory_fail(struct pv_errmsg *msg, int sys_errno, pid_t pid, const char *what);
 
+/* The whole base at once, where the file system can share its blocks. The rest of the file is empty before. */
+bool pv_guest_base_clone(const struct pv_guest_pages *pages, int fd);
+/* Copies what is the base's of the memory to the same places in `fd`. */
+enum pv_err pv_guest_base_copy(const struct pv_guest_pages *pages, uint64_t size, int fd, const char *path,
+                               struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* Copies it to the beginning of the empty file `fd`, whose size becomes that of the memory. `may_run` as in pv_snapshot_write(). */
 enum pv_err pv_guest_memory_copy(const struct pv_snapshot_memory *memory, const struct pv_guest_pages *pages, int fd,
                                  const char *path, void (*may_run)(void *arg), void *arg,

@@ -130,6 +130,17 @@ static enum pv_err sync_dir_of(const char *path, struct pv_errmsg *msg)
 	return err;
 }
 
+/* Not by rename(2) alone: where there is another file of that name, ext4 begins to write all of the new one to the disk then, and a snapshot in
+ * a loop would wait for it. */
+static int give_name(const char *from, const char *to)
+{
+	if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE)) {
+		unlink(from);
+		return 0;
+	}
+	return rename(from, to);
+}
+
 enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Manifest *manifest, bool durable,
                                    uint64_t *file_bytes, struct pv_errmsg *msg)
 {
@@ -138,7 +149,7 @@ enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Mani
 
 	if (!err && ((durable && fdatasync(file->temp.fd)) || fstat(file->temp.fd, &st)))
 		err = pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot write %s", file->path);
-	if (!err && rename(file->temp.path, file->path))
+	if (!err && give_name(file->temp.path, file->path))
 		err = pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot give %s its name", file->path);
 	if (err) {
 		pv_snapshot_new_discard(file);

@@ -48,6 +48,10 @@ void pv_store_touch(struct pv_store *store, const char *key, enum pv_store_kind 
 /* Tries to become the one who makes it. PV_ERR_BUSY: another one does; `held_by` (may be NULL) gets its text, which the caller frees. Never blocks. */
 enum pv_err pv_store_lock(struct pv_store *store, const char *key, enum pv_store_kind kind, const char *holder,
                           struct pv_store_lock **out, char **held_by, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Path of the lock's file, there or not; the caller frees it. */
+char *pv_store_lock_path(const struct pv_store *store, const char *key, enum pv_store_kind kind);
+/* Waits until nobody holds the lock of this file. Blocks; any thread; needs no store. */
+void pv_store_await_lock(const char *path);
 /* Removes the lock's file too. NULL is fine. */
 void pv_store_unlock(struct pv_store_lock *lock);
 

@@ -11,7 +11,7 @@
 
 #define HOLDER_MAX 1024
 
-static char *lock_path(const struct pv_store *store, const char *key, enum pv_store_kind kind)
+char *pv_store_lock_path(const struct pv_store *store, const char *key, enum pv_store_kind kind)
 {
 	return pv_xasprintf("%s/%s%s.lock", store->dir, key, pv_store_suffix[kind]);
 }
@@ -22,6 +22,19 @@ static int take(int fd)
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno == EACCES ? EAGAIN : errno;
+}
+
+/* Not taken for longer than it takes to let it go. */
+void pv_store_await_lock(const char *path)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return; /* whoever had it has removed it */
+	while (fcntl(fd, F_OFD_SETLKW, &lock) != 0 && errno == EINTR) {
+	}
+	close(fd);
 }
 
 /* Empty if it has only just taken the lock. */
@@ -62,7 +75,7 @@ static struct pv_store_lock *add_lock(struct pv_store *store, char *path, int fd
 enum pv_err pv_store_lock(struct pv_store *store, const char *key, enum pv_store_kind kind, const char *holder,
                           struct pv_store_lock **out, char **held_by, struct pv_errmsg *msg)
 {
-	char *path = lock_path(store, key, kind);
+	char *path = pv_store_lock_path(store, key, kind);
 	enum pv_err err = PV_ERR_BUSY;
 
 	*out = NULL;
@@ -131,7 +144,7 @@ static bool is_ours(struct pv_store *store, const char *path)
 bool pv_store_is_locked(struct pv_store *store, const char *key, enum pv_store_kind kind, bool by_others)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	char *path = lock_path(store, key, kind);
+	char *path = pv_store_lock_path(store, key, kind);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	bool held = fd >= 0 && !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
 

@@ -39,7 +39,7 @@ void pv_fixture_build_free(struct build *build)
 {
 	struct pv_fixtures_service *service = build->service;
 
-	pv_job_abandon(build->job);
+	pv_errand_abandon(build->errand);
 	if (build->run)
 		service->builders.destroy(build->run);
 	pv_engine_undefer(service->config.engine, &build->over);
@@ -238,7 +238,7 @@ static void end(struct build *build)
 
 static void lock_is_free(struct build *build)
 {
-	build->job = NULL;
+	build->errand = NULL;
 	end(build);
 }
 
@@ -257,7 +257,7 @@ static void wait_for(struct build *build, struct call *call, const char *held_by
 	build->shown_path = holder_text(held_by);
 	(void)propose_waiting(build, call, build->shown_path);
 	add_call(build, call);
-	build->job = pv_fixture_await_lock(build, lock_is_free);
+	build->errand = pv_fixture_await_lock(build, lock_is_free);
 }
 
 /* ---- a builder ---- */
@@ -286,7 +286,7 @@ static void finish(struct build *build, uint64_t bytes, const char *error)
 
 static void installed(struct build *build, uint64_t bytes, const char *error)
 {
-	build->job = NULL;
+	build->errand = NULL;
 	finish(build, bytes, error);
 }
 
@@ -303,7 +303,7 @@ static void made(void *arg, const char *path, const char *error)
 		return;
 	}
 	build->at = BUILD_INSTALLS;
-	build->job = pv_fixture_install(build, path, manifest, installed);
+	build->errand = pv_fixture_install(build, path, manifest, installed);
 }
 
 static void saw(void *arg, enum pv_script_saw what, const char *given, const char *path)
@@ -390,14 +390,13 @@ void pv_fixture_build_begin(struct call *call, struct pv_fixture_look *look)
 	TAILQ_INIT(&build->calls);
 	LIST_INSERT_HEAD(&service->builds, build, link);
 	text = holder(build, call);
-	err = pv_store_lock(service->config.store, look->scan_key, look->kind, text, &build->lock, &held_by, &msg);
+	err = pv_store_lock(service->store, look->scan_key, look->kind, text, &build->lock, &held_by, &msg);
 	free(text);
 	if (err == PV_ERR_BUSY) {
 		wait_for(build, call, held_by);
 	} else if (err == PV_OK) {
 		/* Whoever had the lock until now may have made it. */
-		err =
-		    pv_fixture_look(service->config.keys, service->config.store, call->name, call->kind, &again, &msg);
+		err = pv_fixture_look(service->config.keys, service->store, call->name, call->kind, &again, &msg);
 		if (err == PV_OK && !again.hit)
 			start_builder(build, call);
 		if (err == PV_OK && again.hit) {

@@ -1,10 +1,6 @@
 /* What the service of fixtures does in threads beside the loop: installing an entry, and waiting for the lock of another process. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "engine/run/fixtures_internal.h"
 #include "proto/mem.h"
@@ -49,21 +45,21 @@ static void tell_installed(void *arg)
 	free_install(install);
 }
 
-struct pv_job *pv_fixture_install(struct build *build, const char *from, char *manifest,
-                                  void (*done)(struct build *build, uint64_t bytes, const char *error))
+struct pv_errand *pv_fixture_install(struct build *build, const char *from, char *manifest,
+                                     void (*done)(struct build *build, uint64_t bytes, const char *error))
 {
 	struct install *install = PV_NEW(struct install);
 
 	*install = (struct install){
 		.build = build,
 		.done = done,
-		.store = build->service->config.store,
+		.store = build->service->store,
 		.kind = build->look.kind,
 		.from = pv_xstrdup(from),
 		.manifest = manifest,
 	};
 	memcpy(install->key, build->look.key, sizeof(install->key));
-	return pv_job_start(build->service->config.engine, do_install, tell_installed, free_install, install);
+	return pv_errand_start(build->service->config.engine, do_install, tell_installed, free_install, install);
 }
 
 /* ---- waiting for a lock ---- */
@@ -82,17 +78,11 @@ static void free_await(void *arg)
 	free(await);
 }
 
-/* Holds the lock for no longer than it takes to let it go: who builds takes it anew, with its own text. */
 static void do_await(void *arg)
 {
 	struct await *await = arg;
-	int fd = open(await->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd < 0)
-		return; /* whoever held it has removed it, or looking again tells what is wrong */
-	while (flock(fd, LOCK_SH) != 0 && errno == EINTR) {
-	}
-	close(fd);
+	pv_store_await_lock(await->path);
 }
 
 static void tell_awaited(void *arg)
@@ -103,12 +93,14 @@ static void tell_awaited(void *arg)
 	free_await(await);
 }
 
-struct pv_job *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build))
+struct pv_errand *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build))
 {
 	struct await *await = PV_NEW(struct await);
-	char *entry = pv_store_path(build->service->config.store, build->look.scan_key, build->look.kind);
 
-	*await = (struct await){ .build = build, .done = done, .path = pv_xasprintf("%s.lock", entry) };
-	free(entry);
-	return pv_job_start(build->service->config.engine, do_await, tell_awaited, free_await, await);
+	*await = (struct await){
+		.build = build,
+		.done = done,
+		.path = pv_store_lock_path(build->service->store, build->look.scan_key, build->look.kind),
+	};
+	return pv_errand_start(build->service->config.engine, do_await, tell_awaited, free_await, await);
 }

@@ -41,7 +41,7 @@ static void make(void *arg)
 
 static void free_ready(struct ready *ready)
 {
-	pv_job_abandon(ready->job);
+	pv_errand_abandon(ready->errand);
 	for (size_t i = 0; i < ready->n; i++)
 		pv_store_unuse(ready->uses[i], true);
 	free(ready->uses);
@@ -62,7 +62,7 @@ static void made(void *arg)
 	struct call *call, *next;
 	bool is_first = true;
 
-	ready->job = NULL;
+	ready->errand = NULL;
 	for (call = TAILQ_FIRST(&ready->calls); call; call = next, is_first = false) {
 		next = TAILQ_NEXT(call, in_build);
 		TAILQ_REMOVE(&ready->calls, call, in_build);
@@ -126,7 +126,7 @@ void pv_fixture_make_ready(struct call *call)
 		if (strcmp(ready->key, call->look.key) == 0)
 			break;
 	}
-	if (ready && !ready->job) {
+	if (ready && !ready->errand) {
 		pv_fixture_call_answers(call, NULL);
 		return;
 	}
@@ -143,13 +143,13 @@ void pv_fixture_make_ready(struct call *call)
 	LIST_INSERT_HEAD(&service->readies, ready, link);
 	work = PV_NEW(struct work);
 	work->ready = ready;
-	work->store = service->config.store;
+	work->store = service->store;
 	if (call->kind == PV_STORE_LAB)
 		list_lab(work, call->look.path);
 	else
 		add_path(work, pv_xstrdup(call->look.path));
 	work->uses = pv_xcalloc(work->n + 1, sizeof(struct pv_store_use *));
-	ready->job = pv_job_start(service->config.engine, make, made, free_work, work);
+	ready->errand = pv_errand_start(service->config.engine, make, made, free_work, work);
 }
 
 void pv_fixture_drop_readies(struct pv_fixtures_service *service)

@@ -61,7 +61,7 @@ static void answer(struct call *call)
 	if (call->error) {
 		tell_error(call);
 	} else {
-		pv_store_touch(service->config.store, call->look.key, call->kind);
+		pv_store_touch(service->store, call->look.key, call->kind);
 		outer = pv_fixture_build_of(service, call->file);
 		if (outer)
 			pv_fixture_saw_fixture(service->config.keys, &outer->look, &call->look);
@@ -143,11 +143,23 @@ void pv_fixture_call_evicts(struct call *call, const char *why)
 	pv_engine_notice(service->config.engine,
 	                 "warning: fixture %s: its entry %s in the cache is corrupt, and is built anew: %s", call->name,
 	                 call->look.key, why);
-	err = pv_store_remove(service->config.store, call->look.key, &msg);
+	err = pv_store_remove(service->store, call->look.key, &msg);
 	if (err != PV_OK && err != PV_ERR_NOENT)
 		pv_fixture_call_answers(call, msg.text);
 	else
 		pv_fixture_call_looks(call);
+}
+
+static enum pv_err find(struct call *call, struct pv_fixture_look *found, struct pv_errmsg *msg)
+{
+	struct pv_fixtures_service *service = call->service;
+	enum pv_err err = PV_OK;
+
+	if (!service->store)
+		err = pv_store_open(service->config.cache_dir, &service->store, msg);
+	if (err)
+		return err;
+	return pv_fixture_look(service->config.keys, service->store, call->name, call->kind, found, msg);
 }
 
 static void look(struct call *call)
@@ -159,8 +171,7 @@ static void look(struct call *call)
 
 	pv_fixture_look_free(&call->look);
 	call->look = (struct pv_fixture_look){ .name = NULL };
-	if (pv_fixture_look(service->config.keys, service->config.store, call->name, call->kind, &found, &msg) !=
-	    PV_OK) {
+	if (find(call, &found, &msg) != PV_OK) {
 		pv_fixture_call_answers(call, msg.text);
 		return;
 	}
@@ -238,8 +249,7 @@ static void cancel(void *self, uint64_t id)
 
 /* ---- the judge of waits ---- */
 
-bool pv_fixtures_wait(const struct pv_fixtures_service *service, uint32_t file, size_t index, enum pv_fixture_wait *how,
-                      uint32_t *builder)
+bool pv_fixtures_wait(const struct pv_fixtures_service *service, uint32_t file, size_t index, uint32_t *builder)
 {
 	const struct call *call;
 
@@ -247,7 +257,6 @@ bool pv_fixtures_wait(const struct pv_fixtures_service *service, uint32_t file, 
 		if (call->file != file || index-- > 0)
 			continue;
 		*builder = call->at == CALL_WAITS && call->build->at == BUILD_RUNS ? call->build->builder : 0;
-		*how = *builder ? PV_FIXTURE_BUILDER : PV_FIXTURE_MOVES;
 		return true;
 	}
 	return false;
@@ -337,6 +346,7 @@ void pv_fixtures_destroy(struct pv_fixtures_service *service)
 	pv_fixture_drop_readies(service);
 	while ((call = LIST_FIRST(&service->calls)))
 		free_call(call);
+	pv_store_close(service->store);
 	free(service);
 }
 

@@ -36,7 +36,7 @@ struct pv_builders {
 struct pv_fixtures_config {
 	struct pv_engine *engine;
 	struct pv_fixture_keys *keys;
-	struct pv_store *store;
+	const char *cache_dir; /* made when it is needed first */
 	const char *run_id;
 	const char *const *roots; /* NULL-terminated */
 	uint64_t seed;            /* of the run */
@@ -59,15 +59,9 @@ bool pv_fixtures_is_idle(const struct pv_fixtures_service *service);
 
 /* ---- for the judge of waits without end ---- */
 
-/* What moves an open fixture call. */
-enum pv_fixture_wait {
-	PV_FIXTURE_MOVES,   /* it goes on by itself, or another process moves it */
-	PV_FIXTURE_BUILDER, /* a builder of this run */
-};
-
-/* The fixture calls of `file` in turn, from index 0. False: there are no more. */
-bool pv_fixtures_wait(const struct pv_fixtures_service *service, uint32_t file, size_t index, enum pv_fixture_wait *how,
-                      uint32_t *builder);
+/* The fixture calls of `file` in turn, from index 0. False: there are no more. *builder: the builder of this run that moves it; 0: it goes on by
+ * itself, or another process moves it. */
+bool pv_fixtures_wait(const struct pv_fixtures_service *service, uint32_t file, size_t index, uint32_t *builder);
 /* Nothing moves the builder but the world or another file. */
 bool pv_fixtures_only_waits(const struct pv_fixtures_service *service, uint32_t builder);
 /* A call of `file` that waits for someone else's build ends with this error. False: there is none. */

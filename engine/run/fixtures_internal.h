@@ -4,8 +4,8 @@
 
 #include <sys/queue.h>
 
+#include "engine/run/errand.h"
 #include "engine/run/fixtures.h"
-#include "engine/run/job.h"
 
 struct build;
 
@@ -37,9 +37,9 @@ struct call {
 TAILQ_HEAD(call_list, call);
 
 enum build_at {
-	BUILD_ELSEWHERE, /* another process has the lock; `job` waits for it */
+	BUILD_ELSEWHERE, /* another process has the lock; `errand` waits for it */
 	BUILD_RUNS,      /* the builder's chunk */
-	BUILD_INSTALLS,  /* `job` */
+	BUILD_INSTALLS,  /* `errand` */
 	BUILD_ENDS,      /* the builder closes its lab */
 };
 
@@ -50,7 +50,7 @@ struct build {
 	struct pv_fixture_look look; /* of who makes it; of ELSEWHERE: for whom */
 	char *shown_path;
 	struct pv_store_lock *lock;
-	struct pv_job *job;
+	struct pv_errand *errand;
 	struct call_list calls; /* the first is it made for; its file has the account */
 	void *run;              /* of the builders */
 	uint32_t builder;       /* file id */
@@ -66,8 +66,8 @@ struct build {
 struct ready {
 	struct pv_fixtures_service *service;
 	char key[PV_FIXTURE_KEY_CHARS + 1];
-	struct pv_job *job;     /* that makes them; NULL: they are there */
-	struct call_list calls; /* that wait for it, by in_build */
+	struct pv_errand *errand; /* that makes them; NULL: they are there */
+	struct call_list calls;   /* that wait for it, by in_build */
 	struct pv_store_use **uses;
 	size_t n;
 	LIST_ENTRY(ready) link;
@@ -76,6 +76,7 @@ struct ready {
 struct pv_fixtures_service {
 	struct pv_fixtures_config config;
 	struct pv_builders builders;
+	struct pv_store *store; /* NULL: not opened yet */
 	LIST_HEAD(, call) calls;
 	LIST_HEAD(, build) builds;
 	LIST_HEAD(, ready) readies;
@@ -113,9 +114,9 @@ void pv_fixture_drop_readies(struct pv_fixtures_service *service);
 /* ---- fixture_install.c: what is done in threads ---- */
 
 /* `done` gets the size of the entry, or an error. */
-struct pv_job *pv_fixture_install(struct build *build, const char *from, char *manifest,
-                                  void (*done)(struct build *build, uint64_t bytes, const char *error));
+struct pv_errand *pv_fixture_install(struct build *build, const char *from, char *manifest,
+                                     void (*done)(struct build *build, uint64_t bytes, const char *error));
 /* Waits until nobody holds the lock of that key. */
-struct pv_job *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build));
+struct pv_errand *pv_fixture_await_lock(struct build *build, void (*done)(struct build *build));
 
 #endif

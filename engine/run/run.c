@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu.h"
+#include "engine/run/build.h"
 #include "engine/run/host.h"
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
@@ -56,8 +57,13 @@ static enum pv_err select_files(struct pv_run *run, struct pv_errmsg *msg)
 		.n_roots = run->config.n_roots,
 		.suffix = PV_SUFFIX_TEST,
 	};
-	enum pv_err err = pv_discover(&request, &run->found, msg);
+	enum pv_err err;
 
+	if (options->build) {
+		run->n_discovered = 1;
+		return pv_build_select(options->build, &run->config, &run->found, msg);
+	}
+	err = pv_discover(&request, &run->found, msg);
 	if (err)
 		return err;
 	char *state = pv_config_rerun_path();
@@ -253,6 +259,14 @@ static void remember_failed(struct pv_run *run)
 	free(path);
 }
 
+static void tell_build(struct pv_run *run)
+{
+	const struct pv_file_result *file = run->results->n_files > 0 ? &run->results->files[0] : NULL;
+	const char *trouble = file ? pv_file_trouble(file) : NULL;
+
+	run->options->build->error = trouble ? pv_xstrdup(trouble) : NULL;
+}
+
 enum pv_exit pv_run_finish(struct pv_run *run)
 {
 	const struct pv_errmsg *failure = pv_engine_failed(run->engine);
@@ -272,7 +286,10 @@ enum pv_exit pv_run_finish(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		code = PV_EXIT_TROUBLE;
 	}
-	remember_failed(run);
+	if (run->options->build)
+		tell_build(run);
+	else
+		remember_failed(run);
 	if (code != PV_EXIT_OK) {
 		pv_run_say("seed %llu", (unsigned long long)run->seed);
 		if (run->place.keep)
@@ -291,7 +308,9 @@ static enum pv_exit run_files(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		return code;
 	}
-	if (pv_run_start_engine(run, &msg) != PV_OK) {
+	if ((run->options->build &&
+	     pv_build_write(run->options->build, run->place.dir, &run->found.files[0], &msg) != PV_OK) ||
+	    pv_run_start_engine(run, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 	} else {
 		pv_reports_begin(&run->reports);
@@ -303,6 +322,7 @@ static enum pv_exit run_files(struct pv_run *run)
 
 void pv_run_clear(struct pv_run *run)
 {
+	pv_run_clear_fixtures(run);
 	pv_engine_destroy(run->engine);
 	pv_resources_destroy(run->resources);
 	if (run->base)
@@ -343,7 +363,12 @@ void pv_run_init_reports(struct pv_run *run)
 {
 	const struct pv_run_options *options = run->options;
 
-	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
+	run->reports = (struct pv_reports){
+		.none = options->build != NULL,
+		.json = options->json,
+		.tap = options->tap,
+		.paths = options->reports,
+	};
 	run->reports.text.out = options->json || options->tap ? stderr : stdout;
 	run->reports.text.verbosity = options->verbosity;
 	run->reports.text.color = pv_run_wants_color(options->color, run->reports.text.out);

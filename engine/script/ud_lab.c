@@ -4,11 +4,13 @@
 
 #include <lualib.h>
 
+#include "engine/lab/network_numbers.h"
 #include "engine/script/args.h"
 #include "engine/script/boot_opts.h"
 #include "engine/script/handles.h"
 #include "engine/script/lab_methods.h"
 #include "engine/script/prompt_internal.h"
+#include "engine/script/saw.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -43,6 +45,7 @@ static int lab_vm(lua_State *L)
 		return find_vm(L, declared.lab, declared.name);
 	declared.profile = (char *)pv_arg_text(L, 3, "lab:vm: profile");
 	declared.spec = pv_boot_opts_push(L, 4, "lab:vm");
+	pv_script_saw(script, PV_SAW_PROFILE, declared.profile, NULL);
 	pv_proposal_init(&proposal, script, L);
 	proposal.event.body_case = PV__EVENT__BODY_VM_DECLARED;
 	proposal.event.vm_declared = &declared;
@@ -71,6 +74,7 @@ static int lab_bridge(lua_State *L)
 	id = pv_state_find(pv_engine_state(script->engine), declared.lab, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE,
 	                   declared.name);
 	if (id == 0) {
+		declared.number = pv_bridge_number_for(pv_engine_state(script->engine), script->file, declared.name);
 		pv_proposal_init(&proposal, script, L);
 		proposal.event.body_case = PV__EVENT__BODY_BRIDGE_DECLARED;
 		proposal.event.bridge_declared = &declared;
@@ -248,6 +252,7 @@ void pv_open_lab(lua_State *L)
 	luaL_setfuncs(L, pv_lab_barrier_methods, 0);
 	luaL_setfuncs(L, pv_lab_save_methods, 0);
 	luaL_setfuncs(L, pv_lab_restore_methods, 0);
+	luaL_setfuncs(L, pv_lab_fixture_methods, 0);
 	add_string_function(L, "pack");
 	add_string_function(L, "unpack");
 	lua_pushcclosure(L, lab_index, 1);

@@ -3,8 +3,11 @@
 #include <string.h>
 
 #include "engine/core/units.h"
+#include "engine/run/build.h"
 #include "engine/run/discover.h"
 #include "engine/run/fixture_cache.h"
+#include "engine/run/fixture_look.h"
+#include "proto/mem.h"
 #include "tools/provium/verb.h"
 
 static const char *const accels[] = { "auto", "kvm", "tcg", NULL };
@@ -12,6 +15,8 @@ static const char *const accels[] = { "auto", "kvm", "tcg", NULL };
 struct flags {
 	const char *config;
 	int accel;
+	uint64_t timeout_ns;
+	char *const *argv;
 };
 
 static const struct pv_option options[] = {
@@ -19,6 +24,8 @@ static const struct pv_option options[] = {
 	  .help = "configuration (default: ./provium.toml)" },
 	{ "accel", 0, PV_OPTION_CHOICE, offsetof(struct flags, accel), .argument = "auto|kvm|tcg", .choices = accels,
 	  .help = "accelerator, which is part of keys (default: the profiles')" },
+	{ "timeout", 0, PV_OPTION_DURATION, offsetof(struct flags, timeout_ns), .argument = "DUR",
+	  .help = "build, rebuild: wall clock of the build (default: none)" },
 	{ .name = NULL },
 };
 
@@ -127,6 +134,116 @@ static enum pv_err stale(const struct flags *flags, const struct pv_config *conf
 	return err;
 }
 
+/* ---- build and rebuild ---- */
+
+/* What the cache has of a fixture, as either kind. */
+struct found {
+	bool hit;
+	enum pv_store_kind kind; /* that the builder probably makes */
+};
+
+/* With `remove`, what is there goes. */
+static enum pv_err look_as(const struct pv_fixture_cache *cache, const char *name, enum pv_store_kind kind, bool remove,
+                           struct found *out, struct pv_errmsg *msg)
+{
+	struct pv_fixture_look look;
+	enum pv_err err = pv_fixture_look(cache->keys, cache->store, name, kind, &look, msg);
+
+	if (err)
+		return err;
+	if (kind == PV_STORE_VM)
+		out->kind = pv_build_guess(cache->store, name, look.builder);
+	if (remove && (look.hit || look.corrupt))
+		err = pv_store_remove(cache->store, look.key, msg);
+	else
+		out->hit |= look.hit;
+	pv_fixture_look_free(&look);
+	return err;
+}
+
+/* What is in the cache of it. */
+static enum pv_err look_up(const struct flags *flags, const struct pv_config *config, const char *name, bool remove,
+                           struct found *out, struct pv_errmsg *msg)
+{
+	struct pv_fixture_cache cache;
+	struct pv_found found;
+	enum pv_err err = find_fixtures(config, &found, msg);
+
+	if (!err)
+		err = pv_fixture_cache_open(config, (const char *const *)found.roots, found.n_roots,
+		                            flags->accel < 0 ? NULL : accels[flags->accel], &cache, msg);
+	if (!err) {
+		err = look_as(&cache, name, PV_STORE_VM, remove, out, msg);
+		if (!err)
+			err = look_as(&cache, name, PV_STORE_LAB, remove, out, msg);
+		pv_fixture_cache_close(&cache);
+	}
+	pv_found_free(&found);
+	return err;
+}
+
+/* Where the made up file calls the fixture tells nobody anything. */
+static const char *without_call(const char *error)
+{
+	const char *call = strstr(error, "lab_fixture: ");
+
+	if (!call)
+		call = strstr(error, "vm_fixture: ");
+	return call && strncmp(error, "build of ", 9) == 0 ? strchr(call, ' ') + 1 : error;
+}
+
+static enum pv_exit run_builder(const struct flags *flags, const char *name, enum pv_store_kind kind)
+{
+	struct pv_run_build build = { .name = name, .kind = kind };
+	struct pv_run_options how = {
+		.config = flags->config,
+		.accel = flags->accel < 0 ? NULL : accels[flags->accel],
+		.timeout_ns = flags->timeout_ns,
+		.orphan_timeout_ns = 600ull * 1000000000u,
+		.verbosity = PV_QUIET,
+		.color = PV_COLOR_NEVER,
+		.durability = PV_DURABILITY_BATCH,
+		.build = &build,
+		.argv = flags->argv,
+	};
+	enum pv_exit code = pv_run_execute(&how);
+
+	if (pv_build_is_other_kind(&build)) {
+		free(build.error);
+		build.error = NULL;
+		build.kind = kind == PV_STORE_VM ? PV_STORE_LAB : PV_STORE_VM;
+		code = pv_run_execute(&how);
+	}
+	if (build.error)
+		pv_run_say("%s", without_call(build.error));
+	else if (code == PV_EXIT_OK)
+		printf("built: %s\n", name);
+	free(build.error);
+	return code;
+}
+
+static enum pv_exit build(const struct flags *flags, const char *name, bool again)
+{
+	struct pv_errmsg msg = { .text = "" };
+	struct pv_config config;
+	struct found found = { .hit = false };
+	enum pv_err err = pv_config_load(flags->config, true, &config, &msg);
+
+	if (!err) {
+		err = look_up(flags, &config, name, again, &found, &msg);
+		pv_config_free(&config);
+	}
+	if (err) {
+		pv_run_say("%s", msg.text);
+		return PV_EXIT_TROUBLE;
+	}
+	if (found.hit) {
+		printf("already built: %s\n", name);
+		return PV_EXIT_OK;
+	}
+	return run_builder(flags, name, found.kind);
+}
+
 /* ---- the verb ---- */
 
 static const struct action {
@@ -166,15 +283,16 @@ static enum pv_exit choose(const struct flags *flags, const struct pv_option_tex
 		return act(&actions[i], flags);
 	}
 	if (strcmp(word, "build") == 0 || strcmp(word, "rebuild") == 0) {
-		pv_run_say("this version has no `fixture %s` yet: a run builds the fixtures that it needs", word);
-		return PV_EXIT_TROUBLE;
+		if (words->n != 2)
+			return pv_verb_usage(&pv_verb_fixture, "%s: the name of one fixture is wanted", word);
+		return build(flags, words->items[1], strcmp(word, "rebuild") == 0);
 	}
 	return pv_verb_usage(&pv_verb_fixture, "`fixture list`, `build`, `rebuild`, `clean` or `stale`?");
 }
 
 static enum pv_exit run(char *const *argv)
 {
-	struct flags flags = { .accel = -1 };
+	struct flags flags = { .accel = -1, .argv = argv };
 	struct pv_option_texts words = { .items = NULL };
 	enum pv_exit code = PV_EXIT_TROUBLE;
 
@@ -187,7 +305,7 @@ static enum pv_exit run(char *const *argv)
 const struct pv_verb pv_verb_fixture = {
 	.name = "fixture",
 	.synopsis = "fixture list|build NAME|rebuild NAME|clean|stale [flags]",
-	.summary = "the fixture cache: what is in it, what a run would build and why",
+	.summary = "the fixture cache: what is in it, what a run would build and why; build one now",
 	.options = options,
 	.run = run,
 };

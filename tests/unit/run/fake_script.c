@@ -167,6 +167,12 @@ void pv_script_prompt(struct pv_script *script, uint32_t task, const char *messa
 	(void)message;
 }
 
+const char *pv_script_built(const struct pv_script *script)
+{
+	(void)script;
+	return NULL;
+}
+
 bool pv_script_only_waits(const struct pv_script *script)
 {
 	return script->running && !script->finish.queued;

@@ -25,7 +25,8 @@ static struct pv_profile profiles[] = {
 	  .cpus = 1,
 	  .machine = "pc",
 	  .accel = "tcg",
-	  .qemu = "qemu" },
+	  .qemu = "qemu",
+	  .net = true },
 };
 
 /* ---- listening ---- */
