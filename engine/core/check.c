@@ -1,7 +1,7 @@
 /* The invariants of the state, for loaded bytes (an error) and for tests (a bug). */
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -40,6 +40,12 @@ static enum pv_err check_file(const struct pv_state *state, const struct pv_file
 	}
 	if (!file->dispatched && (!idle || file->passed + file->failed + file->skipped + file->flaky > 0))
 		BREACH("file %u is at work, but was never dispatched", file->id);
+	if (file->builds_for >= file->id)
+		BREACH("file %u builds for file %u, which is no older one", file->id, file->builds_for);
+	if (file->build_call != 0 &&
+	    (file->builds_for == 0 || !file->dispatched || file->verdict != PV__VERDICT__VERDICT_UNSPECIFIED ||
+	     file->build_call >= state->next_call))
+		BREACH("file %u has a build under way, and is no builder at work", file->id);
 	return check_file_test(state, file, msg);
 }
 
@@ -323,7 +329,7 @@ static enum pv_err check_resource(const struct pv_state *state, struct pv_resour
 		err = check_place(state, resource, msg);
 	if (err == PV_OK && resource->id >= state->next_bridge)
 		BREACH("bridge %u is newer than the counter of bridges", resource->id);
-	return err;
+	return err == PV_OK ? pv_bridge_validate(state, (struct pv_bridge *)resource, msg) : err;
 }
 
 static enum pv_err check_run(const struct pv_state *state, struct pv_errmsg *msg)

@@ -2,7 +2,7 @@
  * pv_state_serialise() could have written come out the same. */
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -35,7 +35,8 @@ static enum pv_err load_file(struct pv_state *state, const Pv__FileState *node, 
 
 	if (node->id != state->n_files + 1 || node->path == NULL)
 		BREACH("file %u stands out of order or has no path", node->id);
-	file = pv_file_add(state, node->path);
+	file = pv_file_add(state, node->path, node->builds_for);
+	file->build_call = node->build_call;
 	file->dispatched = node->dispatched;
 	file->verdict = node->verdict;
 	file->test = node->test;
@@ -104,12 +105,14 @@ static enum pv_err set_parents(struct pv_state *state, const Pv__LabState *in, s
 	return PV_OK;
 }
 
-static enum pv_err load_objects(struct pv_vm *vm, const Pv__VmNode *node, struct pv_errmsg *msg)
+static enum pv_err load_objects(struct pv_object_list *list, Pv__ObjectState *const *nodes, size_t n,
+                                struct pv_errmsg *msg)
 {
+	struct pv_object *copy;
 	uint64_t last = 0;
 
-	for (size_t i = 0; i < node->n_objects; i++) {
-		const Pv__ObjectState *in = node->objects[i];
+	for (size_t i = 0; i < n; i++) {
+		const Pv__ObjectState *in = nodes[i];
 		struct pv_object object = {
 			.id = in->id,
 			.kind = in->kind,
@@ -123,9 +126,10 @@ static enum pv_err load_objects(struct pv_vm *vm, const Pv__VmNode *node, struct
 			object.source = pv_xstrdup(in->site->source);
 			object.line = in->site->line;
 		}
-		pv_object_add(vm, &object);
+		copy = pv_xmemdup(&object, sizeof(object));
+		TAILQ_INSERT_TAIL(list, copy, link);
 		if (in->id <= last)
-			BREACH("the object %llu of VM %u stands out of order", (unsigned long long)in->id, node->id);
+			BREACH("the object %llu stands out of order", (unsigned long long)in->id);
 		last = in->id;
 	}
 	return PV_OK;
@@ -148,13 +152,14 @@ static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint3
 	pv_resource_add(state, &vm->res, PV__MEMBER_KIND__MEMBER_KIND_VM, node->id, node->file, node->name, home);
 	vm->profile = profile;
 	vm->spec = pv_vm_spec_copy(node->spec);
+	vm->last_spec = pv_vm_spec_copy(node->last_spec);
 	vm->state = node->state;
 	vm->lifecycle_call = node->lifecycle_call;
 	vm->dead_reason = node->dead_reason != NULL ? pv_xstrdup(node->dead_reason) : NULL;
 	vm->boots = node->boots;
 	vm->booted_mono_ns = node->booted_mono_ns;
 	vm->life = node->life;
-	return load_objects(vm, node, msg);
+	return load_objects(&vm->objects, node->objects, node->n_objects, msg);
 }
 
 static enum pv_err load_bridge(struct pv_state *state, const Pv__BridgeNode *node, uint32_t *last,
@@ -169,10 +174,10 @@ static enum pv_err load_bridge(struct pv_state *state, const Pv__BridgeNode *nod
 		return err;
 	if (home == NULL)
 		BREACH("bridge %u has no home", node->id);
-	bridge = PV_NEW(struct pv_bridge);
-	pv_resource_add(state, &bridge->res, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, node->id, node->file, node->name,
-	                home);
-	return PV_OK;
+	if (home->res.file != node->file)
+		BREACH("bridge %u has a home in another file", node->id);
+	bridge = pv_bridge_add(state, node->id, node->name, home, node->settings);
+	return load_objects(&bridge->captures, node->captures, node->n_captures, msg);
 }
 
 static enum pv_err load_members(struct pv_state *state, struct pv_lab *lab, Pv__MemberKind kind, const uint32_t *ids,
@@ -252,6 +257,7 @@ static enum pv_err load_calls(struct pv_state *state, const Pv__LabState *in, st
 		Pv__CallStarted__OpCase op =
 		    node->op != NULL ? pv_call_op_of_name(node->op) : PV__CALL_STARTED__OP__NOT_SET;
 		struct pv_vm *vm = pv_vm_find(state, node->vm);
+		const char *source = node->site != NULL ? node->site->source : NULL;
 
 		if (node->id <= last || op == PV__CALL_STARTED__OP__NOT_SET)
 			BREACH("call %llu stands out of order or is of an unknown kind", (unsigned long long)node->id);
@@ -263,6 +269,8 @@ static enum pv_err load_calls(struct pv_state *state, const Pv__LabState *in, st
 		                       .vm = node->vm,
 		                       .life = node->life,
 		                       .op = op,
+		                       .source = source != NULL ? pv_xstrdup(source) : NULL,
+		                       .line = source != NULL ? node->site->line : 0,
 		                   });
 		if (vm != NULL && vm->lifecycle_call == node->id)
 			vm->in_flight = pv_vm_op_of_case(op);

@@ -1,6 +1,6 @@
 /* The state as bytes. The maps iterate in id order and protobuf-c writes fields in the order of their numbers, so equal states
  * give equal bytes. A scalar of 0 is left out. */
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define SET(node, field, value) ((node)->field = (value), (node)->has_##field = (node)->field != 0)
 
@@ -19,6 +19,8 @@ static void put_file(Pv__FileState *node, Pv__Amount *claim, const struct pv_fil
 	SET(node, skipped, file->skipped);
 	SET(node, flaky, file->flaky);
 	SET(node, next_anonymous, file->next_anonymous);
+	SET(node, builds_for, file->builds_for);
+	SET(node, build_call, file->build_call);
 	if (!file->has_claim)
 		return;
 	SET(claim, memory_bytes, file->claim.memory_bytes);
@@ -75,29 +77,39 @@ static void put_object(Pv__ObjectState *node, Pv__Site *site, const struct pv_ob
 	node->site = site;
 }
 
-/* Both kinds of nodes of a VM lie in one block, which starts at the first ObjectState. */
-static void put_objects(Pv__VmNode *node, const struct pv_vm *vm)
+/* Both kinds of nodes of a list lie in one block, which starts at the first ObjectState. */
+static Pv__ObjectState **put_objects(const struct pv_object_list *list, size_t *n_objects)
 {
 	const struct pv_object *object;
+	Pv__ObjectState **nodes;
 	struct pair {
 		Pv__ObjectState object;
 		Pv__Site site;
 	} * pairs;
 	size_t n = 0;
 
-	TAILQ_FOREACH (object, &vm->objects, link)
+	TAILQ_FOREACH (object, list, link)
 		n++;
+	*n_objects = n;
 	if (n == 0)
-		return;
+		return NULL;
 	pairs = pv_xcalloc(n, sizeof(*pairs));
-	node->objects = pv_xcalloc(n, sizeof(*node->objects));
-	TAILQ_FOREACH (object, &vm->objects, link) {
-		pairs[node->n_objects] =
-		    (struct pair){ (Pv__ObjectState)PV__OBJECT_STATE__INIT, (Pv__Site)PV__SITE__INIT };
-		node->objects[node->n_objects] = &pairs[node->n_objects].object;
-		put_object(&pairs[node->n_objects].object, &pairs[node->n_objects].site, object);
-		node->n_objects++;
+	nodes = pv_xcalloc(n, sizeof(Pv__ObjectState *));
+	n = 0;
+	TAILQ_FOREACH (object, list, link) {
+		pairs[n] = (struct pair){ (Pv__ObjectState)PV__OBJECT_STATE__INIT, (Pv__Site)PV__SITE__INIT };
+		nodes[n] = &pairs[n].object;
+		put_object(&pairs[n].object, &pairs[n].site, object);
+		n++;
 	}
+	return nodes;
+}
+
+static void free_objects(Pv__ObjectState **nodes, size_t n)
+{
+	if (n > 0)
+		free(nodes[0]);
+	free(nodes);
 }
 
 static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
@@ -107,6 +119,7 @@ static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 	node->name = (char *)(uintptr_t)vm->res.name;
 	node->profile = (char *)(uintptr_t)vm->profile;
 	node->spec = vm->spec;
+	node->last_spec = vm->last_spec;
 	SET(node, state, vm->state);
 	SET(node, lifecycle_call, vm->lifecycle_call);
 	node->dead_reason = vm->dead_reason;
@@ -115,7 +128,7 @@ static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 	node->labs = holders_of(&vm->res, &node->n_labs);
 	SET(node, home, vm->res.home->res.id);
 	SET(node, life, vm->life);
-	put_objects(node, vm);
+	node->objects = put_objects(&vm->objects, &node->n_objects);
 }
 
 static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
@@ -125,6 +138,9 @@ static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
 	node->name = (char *)(uintptr_t)bridge->name;
 	node->labs = holders_of(bridge, &node->n_labs);
 	SET(node, home, bridge->home->res.id);
+	if (pv__bridge_settings__get_packed_size(((const struct pv_bridge *)bridge)->settings) > 0)
+		node->settings = ((const struct pv_bridge *)bridge)->settings;
+	node->captures = put_objects(&((const struct pv_bridge *)bridge)->captures, &node->n_captures);
 }
 
 static void put_task(Pv__TaskState *node, const struct pv_task *task)
@@ -135,7 +151,7 @@ static void put_task(Pv__TaskState *node, const struct pv_task *task)
 	SET(node, test, task->test);
 }
 
-static void put_call(Pv__CallState *node, const struct pv_call *call)
+static void put_call(Pv__CallState *node, Pv__Site *site, const struct pv_call *call)
 {
 	SET(node, id, call->id);
 	SET(node, file, call->file);
@@ -143,6 +159,11 @@ static void put_call(Pv__CallState *node, const struct pv_call *call)
 	SET(node, vm, call->vm);
 	node->op = (char *)(uintptr_t)pv_call_op_name(call->op);
 	SET(node, life, call->life);
+	if (call->source == NULL)
+		return;
+	site->source = call->source;
+	SET(site, line, call->line);
+	node->site = site;
 }
 
 /* The tasks are an array of their own, which the caller frees. */
@@ -173,6 +194,7 @@ static void put_barrier(Pv__BarrierState *node, const struct pv_barrier *barrier
 /* The messages inside of nodes, which the nodes do not own. */
 struct parts {
 	Pv__Amount *claims; /* by index of the file */
+	Pv__Site *sites;    /* by index of the call */
 };
 
 static void put_files(Pv__LabState *out, const struct pv_state *state, struct parts *parts)
@@ -212,10 +234,11 @@ static void put_resources(Pv__LabState *out, const struct pv_state *state)
 		put_bridge(bridge++, resource);
 }
 
-static void put_work(Pv__LabState *out, const struct pv_state *state)
+static void put_work(Pv__LabState *out, const struct pv_state *state, struct parts *parts)
 {
 	Pv__TaskState *task_node;
 	Pv__CallState *call_node;
+	size_t n;
 
 	out->n_tasks = HASH_COUNT(state->tasks);
 	MAKE_NODES(Pv__TaskState, PV__TASK_STATE__INIT, out->n_tasks, task_node, out->tasks);
@@ -224,8 +247,12 @@ static void put_work(Pv__LabState *out, const struct pv_state *state)
 
 	out->n_calls = HASH_COUNT(state->calls);
 	MAKE_NODES(Pv__CallState, PV__CALL_STATE__INIT, out->n_calls, call_node, out->calls);
-	for (const struct pv_call *call = state->calls; call != NULL; call = call->hh.next)
-		put_call(call_node++, call);
+	parts->sites = pv_xcalloc(out->n_calls, sizeof(*parts->sites));
+	n = 0;
+	for (const struct pv_call *call = state->calls; call != NULL; call = call->hh.next, n++) {
+		parts->sites[n] = (Pv__Site)PV__SITE__INIT;
+		put_call(call_node++, &parts->sites[n], call);
+	}
 }
 
 static void put_barriers(Pv__LabState *out, const struct pv_state *state)
@@ -253,14 +280,15 @@ static void put_barriers(Pv__LabState *out, const struct pv_state *state)
 static void free_nodes(Pv__LabState *out, struct parts *parts)
 {
 	free(parts->claims);
+	free(parts->sites);
 	for (size_t i = 0; i < out->n_vms; i++) {
 		free(out->vms[i]->labs);
-		if (out->vms[i]->n_objects > 0)
-			free(out->vms[i]->objects[0]);
-		free(out->vms[i]->objects);
+		free_objects(out->vms[i]->objects, out->vms[i]->n_objects);
 	}
-	for (size_t i = 0; i < out->n_bridges; i++)
+	for (size_t i = 0; i < out->n_bridges; i++) {
 		free(out->bridges[i]->labs);
+		free_objects(out->bridges[i]->captures, out->bridges[i]->n_captures);
+	}
 	for (size_t i = 0; i < out->n_barriers; i++)
 		free(out->barriers[i]->tasks);
 	FREE_NODES(out->barriers, out->n_barriers);
@@ -280,7 +308,7 @@ void pv_state_serialise(const struct pv_state *state, struct pv_buf *out)
 
 	put_files(&message, state, &parts);
 	put_resources(&message, state);
-	put_work(&message, state);
+	put_work(&message, state, &parts);
 	put_barriers(&message, state);
 	SET(&message, next_lab, state->next_lab);
 	SET(&message, next_vm, state->next_vm);

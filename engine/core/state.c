@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 struct pv_state *pv_state_create(void)
 {
@@ -41,6 +41,8 @@ static void vm_free_parts(struct pv_vm *vm)
 {
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
+	if (vm->last_spec != NULL)
+		pv__vm_spec__free_unpacked(vm->last_spec, NULL);
 	free(vm->dead_reason);
 	pv_objects_free(vm);
 }
@@ -51,6 +53,8 @@ static void resource_free_memory(struct pv_resource *resource)
 		vm_free_parts(pv_vm_of(resource));
 	else if (resource->kind == PV__MEMBER_KIND__MEMBER_KIND_LAB)
 		lab_free_parts(pv_lab_of(resource));
+	else
+		pv_bridge_free_parts((struct pv_bridge *)resource);
 	free(resource);
 }
 
@@ -84,8 +88,7 @@ void pv_state_destroy(struct pv_state *state)
 		free(task);
 	}
 	HASH_ITER (hh, state->calls, call, next_call) {
-		HASH_DEL(state->calls, call);
-		free(call);
+		pv_call_remove(state, call);
 	}
 	for (size_t i = 0; i < state->n_files; i++) {
 		free(state->files[i]->path);
@@ -160,7 +163,7 @@ void pv_state_set_profiles(struct pv_state *state, char **names, size_t n)
 	state->n_profiles = n;
 }
 
-struct pv_file *pv_file_add(struct pv_state *state, const char *path)
+struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for)
 {
 	struct pv_file *file = PV_NEW(struct pv_file);
 
@@ -171,6 +174,7 @@ struct pv_file *pv_file_add(struct pv_state *state, const char *path)
 	state->files[state->n_files++] = file;
 	file->id = (uint32_t)state->n_files;
 	file->path = pv_xstrdup(path);
+	file->builds_for = builds_for;
 	return file;
 }
 
@@ -225,6 +229,13 @@ void pv_call_add(struct pv_state *state, const struct pv_call *call)
 	HASH_ADD(hh, state->calls, id, sizeof(copy->id), copy);
 }
 
+void pv_call_remove(struct pv_state *state, struct pv_call *call)
+{
+	HASH_DEL(state->calls, call);
+	free(call->source);
+	free(call);
+}
+
 Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec)
 {
 	size_t len = spec != NULL ? pv__vm_spec__get_packed_size(spec) : 0;
@@ -249,7 +260,7 @@ static char *first_line(const char *reason)
 	return len > 0 ? pv_xasprintf("%.*s", (int)len, reason) : pv_xstrdup("it was lost");
 }
 
-void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason)
+void pv_vm_end_life(const struct pv_state *state, struct pv_vm *vm, Pv__VmState next, const char *reason)
 {
 	char *kept = NULL;
 
@@ -264,6 +275,7 @@ void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason)
 		vm->in_flight = PV_VM_OP_NONE;
 		vm->lifecycle_call = 0;
 	}
+	pv_bridges_vm_down(state, vm);
 }
 
 void pv_resource_free(struct pv_state *state, struct pv_resource *resource)

@@ -107,6 +107,7 @@ struct pv_vm {
 	struct pv_resource res; /* first */
 	const char *profile;    /* one of the state's */
 	Pv__VmSpec *spec;       /* NULL: nothing staged */
+	Pv__VmSpec *last_spec;  /* see VmNode; NULL: none began, or nothing was set */
 	Pv__VmState state;
 	enum pv_vm_op in_flight;
 	uint64_t lifecycle_call;
@@ -120,7 +121,9 @@ struct pv_vm {
 };
 
 struct pv_bridge {
-	struct pv_resource res; /* first */
+	struct pv_resource res;         /* first */
+	Pv__BridgeSettings *settings;   /* never NULL */
+	struct pv_object_list captures; /* by id */
 };
 
 struct pv_file {
@@ -141,6 +144,8 @@ struct pv_file {
 	uint32_t n_test_tasks; /* those with a test */
 	bool has_chunk_task;
 	bool has_test_task;
+	uint32_t builds_for; /* of a fixture's builder: the file that asked; else 0 */
+	uint64_t build_call; /* of a builder: the call whose build is under way; 0: not yet, or no more */
 };
 
 struct pv_task {
@@ -160,6 +165,8 @@ struct pv_call {
 	uint32_t vm; /* may be gone: a call outlives its VM until its outcome is told */
 	uint32_t life;
 	Pv__CallStarted__OpCase op;
+	char *source; /* where the script called; NULL: unknown */
+	uint32_t line;
 	UT_hash_handle hh;
 };
 
@@ -200,7 +207,10 @@ extern const struct pv_event_rule pv_rule_members_included, pv_rule_member_remov
 extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended, pv_rule_call_reconciled;
 extern const struct pv_event_rule pv_rule_run_resumed, pv_rule_file_restarted, pv_rule_file_interrupted;
 extern const struct pv_event_rule pv_rule_vm_changed;
+extern const struct pv_event_rule pv_rule_bridge_changed;
 extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
+extern const struct pv_event_rule pv_rule_fixture_build_started, pv_rule_fixture_build_waiting;
+extern const struct pv_event_rule pv_rule_fixture_build_done, pv_rule_fixture_cache_hit;
 extern const struct pv_event_rule pv_rule_barrier_arrived, pv_rule_barrier_opened, pv_rule_barrier_withdrawn;
 
 /* ---- state.c ---- */
@@ -230,9 +240,10 @@ void pv_resource_add(struct pv_state *state, struct pv_resource *resource, Pv__M
                      uint32_t file, const char *name, struct pv_lab *home);
 struct pv_lab *pv_lab_add(struct pv_state *state, uint32_t id, uint32_t file, Pv__LabKind kind, const char *name,
                           struct pv_lab *home);
-struct pv_file *pv_file_add(struct pv_state *state, const char *path);
+struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for);
 void pv_task_add(struct pv_state *state, const struct pv_task *task);
-void pv_call_add(struct pv_state *state, const struct pv_call *call);
+void pv_call_add(struct pv_state *state, const struct pv_call *call); /* takes over `source` */
+void pv_call_remove(struct pv_state *state, struct pv_call *call);
 
 /* Frees the resource; it must have left all labs and its home's list. */
 void pv_resource_free(struct pv_state *state, struct pv_resource *resource);
@@ -243,7 +254,7 @@ void pv_state_set_profiles(struct pv_state *state, char **names, size_t n); /* c
 const char *pv_state_profile(const struct pv_state *state, const char *name);
 /* Ends the VM's life (see its `life`) and leaves it in `next`. `reason` is kept if that is dead; NULL or empty gives a general one; it may be the VM's
  * own. An operation in flight has no say any more, unless it is a shutdown. */
-void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason);
+void pv_vm_end_life(const struct pv_state *state, struct pv_vm *vm, Pv__VmState next, const char *reason);
 /* A deep copy; NULL for NULL and for a spec in which nothing is set. */
 Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec);
 
@@ -289,6 +300,10 @@ void pv_barrier_leave(struct pv_task *task);
 void pv_barrier_free(struct pv_barrier *barrier);
 enum pv_err pv_barrier_check_name(const char *name, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* ---- event_fixture.c ---- */
+
+enum pv_err pv_fixture_check_call(const Pv__FixtureCall *call, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* ---- names.c ---- */
 
 /* "VM", "bridge", "lab". */
@@ -330,6 +345,8 @@ void pv_object_remove(struct pv_vm *vm, struct pv_object *object); /* NULL is fi
 /* The guest is another one now: forgets what was open in it. `opening` too: the VM is down. Console streams are the host's and stay. */
 void pv_objects_end(struct pv_vm *vm, bool opening);
 void pv_objects_free(struct pv_vm *vm);
+void pv_objects_free_list(struct pv_object_list *list);
+void pv_object_view_of(const struct pv_object *object, struct pv_object_view *out);
 /* Does what a call names exist, open, of the right kind? */
 enum pv_err pv_objects_check_call(const struct pv_vm *vm, const Pv__CallStarted *call,
                                   struct pv_errmsg *msg) PV_MUST_CHECK;
@@ -339,6 +356,12 @@ void pv_objects_call_ended(struct pv_vm *vm, const struct pv_call *call, bool su
 /* PV_ERR_CORRUPT with the breach. */
 enum pv_err pv_objects_validate(const struct pv_state *state, const struct pv_vm *vm,
                                 struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- culprits.c ---- */
+
+/* PV_ERR_STATE with what keeps a snapshot from being taken: "refused: live streams" and the lines of the culprits. */
+enum pv_err pv_culprits_check(const struct pv_state *state, const struct pv_vm *vm,
+                              struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- check.c ---- */
 

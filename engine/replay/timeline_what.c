@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/core/network.h"
 #include "engine/core/units.h"
 #include "engine/replay/names.h"
 #include "engine/replay/text.h"
@@ -23,6 +24,16 @@ static void vm_object(const struct pv_state *before, uint32_t id, struct pv_buf 
 	if (pv_state_vm(before, id, &vm)) {
 		pv_buf_addstr(out, "vm ");
 		pv_name_vm(before, id, out);
+	}
+}
+
+static void bridge_object(const struct pv_state *before, uint32_t id, struct pv_buf *out)
+{
+	struct pv_bridge_view bridge;
+
+	if (pv_state_bridge(before, id, &bridge)) {
+		pv_buf_addstr(out, "bridge ");
+		pv_name_bridge(before, id, out);
 	}
 }
 
@@ -61,6 +72,9 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 		pv_buf_addstr(out, "bridge ");
 		pv_name_in(before, event->bridge_declared->lab, event->bridge_declared->name, out);
 		break;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		bridge_object(before, event->bridge_changed->bridge, out);
+		break;
 	case PV__EVENT__BODY_MEMBERS_INCLUDED:
 		lab_object(before, event->members_included->lab, out);
 		break;
@@ -68,7 +82,9 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 		lab_object(before, event->member_removed->lab, out);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
-		if (event->call_started->vm == 0)
+		if (pv_call_is_of_bridge(event->call_started->op_case))
+			bridge_object(before, pv_call_bridge(event->call_started), out);
+		else if (event->call_started->vm == 0)
 			pv_buf_addstr(out, "host");
 		else
 			vm_object(before, event->call_started->vm, out);
@@ -163,7 +179,7 @@ static void file_event(const Pv__Event *event, struct pv_buf *out)
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISCOVERED:
-		pv_buf_addstr(out, "file discovered");
+		pv_buf_addstr(out, event->file_discovered->builds_for ? "builder of a fixture" : "file discovered");
 		if (event->file_discovered->declared_claim) {
 			pv_buf_addstr(out, ", claims");
 			amount(out, event->file_discovered->declared_claim);
@@ -317,6 +333,33 @@ static void barrier_event(const Pv__Event *event, const struct pv_state *before,
 	}
 }
 
+static void fixture_event(const Pv__Event *event, struct pv_buf *out)
+{
+	char size[32];
+
+	switch (event->body_case) {
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+		pv_say_text(out, "builds the fixture ", event->fixture_build_started->name);
+		pv_buf_addf(out, " for call %llu", (unsigned long long)event->fixture_build_started->call);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+		pv_say_text(out, "waits for the build of the fixture ", event->fixture_build_waiting->name);
+		pv_say_text(out, " by ", event->fixture_build_waiting->held_by);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+		pv_say_text(out, "the build of the fixture ", event->fixture_build_done->name);
+		if (event->fixture_build_done->snapshot_bytes)
+			pv_buf_addf(out, " is done: %s",
+			            pv_format_size(event->fixture_build_done->snapshot_bytes, size));
+		else
+			pv_buf_addstr(out, " has failed");
+		break;
+	default:
+		pv_say_text(out, "restored the fixture ", event->fixture_cache_hit->name);
+		pv_buf_addstr(out, " from the cache");
+	}
+}
+
 void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, const char *op, struct pv_buf *out)
 {
 	switch (event->body_case) {
@@ -346,6 +389,9 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_MEMBER_REMOVED:
 		lab_event(event, before, out);
 		break;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		pv_say_bridge_changed(event->bridge_changed, before, out);
+		break;
 	case PV__EVENT__BODY_CALL_STARTED:
 		pv_say_call_started(event->call_started, op, out);
 		break;
@@ -373,6 +419,12 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_ADMISSION_REFUSED:
 	case PV__EVENT__BODY_CALL_RECONCILED:
 		progress_event(event, out);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+	case PV__EVENT__BODY_FIXTURE_CACHE_HIT:
+		fixture_event(event, out);
 		break;
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 		pv_say_text(out, "took in ", event->script_input->name);

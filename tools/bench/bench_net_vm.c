@@ -116,7 +116,8 @@ static void start(struct vm *vm, char name, const char *initrd, const char *cmdl
 		path[i] = pv_xasprintf("%s/%c.%s", top, name, names[i]);
 		fds[i] = listen_at(path[i]);
 	}
-	argv = pv_qemu_args(&config, &(struct pv_qemu_fds){ fds[0], fds[1], fds[2], fds[3] }, log);
+	argv = pv_qemu_args(
+	    &config, &(struct pv_qemu_fds){ .qmp = fds[0], .agent = fds[1], .console = fds[2], .keeper = fds[3] }, log);
 	argv = add_args(argv, "-netdev",
 	                pv_xasprintf("dgram,id=net0,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s",
 	                             vm->path, remote));
