@@ -319,6 +319,8 @@ static void on_qmp_event(void *arg, const char *name, struct json_object *data)
 		ask_status(machine);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		begin_panic(machine);
+	else if (strcmp(name, "DEVICE_DELETED") == 0)
+		pv_machine_device_deleted(machine, text_of(data, "device"));
 	pv_machine_leave(machine);
 }
 
@@ -403,6 +405,7 @@ void pv_machine_destroy(struct pv_machine *machine)
 	PV_ASSERT(!machine->destroyed);
 	pv_machine_silence(machine);
 	pv_machine_drop_ops(machine);
+	pv_machine_drop_nic_ops(machine);
 	pv_agent_destroy(machine->agent);
 	pv_process_destroy(machine->process);
 	if (machine->keeper)

@@ -84,6 +84,7 @@ struct pv_machine {
 	struct event *end_at_most;
 
 	TAILQ_HEAD(, pv_machine_op) ops;
+	LIST_HEAD(, pv_nic_op) nic_ops;
 	struct pv_machine_op *attach_op; /* one of `ops`, while what is attached to is looked at; or NULL */
 	struct pv_machine_op *reset_op;  /* one of `ops`, which waits for `ready`; or NULL */
 	unsigned depth;                  /* handlers of the loop in progress; the last one frees a destroyed object */
@@ -103,6 +104,11 @@ extern const struct pv_agent_handler pv_machine_agent_handler;
 /* machine_ops.c: a call of the owner that is waiting, and its end (which may destroy the machine). */
 struct pv_machine_op *pv_machine_op_new(struct pv_machine *machine, pv_machine_cb *cb, void *arg);
 void pv_machine_op_finish(struct pv_machine_op *op, enum pv_err err, const struct pv_errmsg *msg);
+
+/* machine_nic.c */
+struct pv_nic_op;
+void pv_machine_drop_nic_ops(struct pv_machine *machine);
+void pv_machine_device_deleted(struct pv_machine *machine, const char *id);
 
 /* machine_start.c */
 enum { PV_MACHINE_QMP, PV_MACHINE_AGENT, PV_MACHINE_CONSOLE, PV_MACHINE_KEEPER };

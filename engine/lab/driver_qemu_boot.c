@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/lab/driver_qemu_internal.h"
+#include "engine/lab/driver_qemu_net.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
 #include "vmctl/image.h"
@@ -153,6 +153,8 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 	uint8_t entropy[SHA256_DIGEST_LENGTH];
 	Pva__Hello hello;
 	char *initrd = NULL, *cmdline = NULL;
+	struct pv_machine_nic *nics = NULL;
+	size_t n_nics = 0;
 	enum pv_err err;
 
 	PV_ASSERT(pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view));
@@ -165,6 +167,7 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 		err = pv_image_cmdline(vm->spec->kernel_cmdline, profile->inject_agent, &cmdline, msg);
 	if (err == PV_OK) {
 		make_uuid(vm->uuid);
+		nics = qemu_nics_for_start(vm, &n_nics);
 		config = (struct pv_machine_config){
 			.name = vm->name,
 			.dir = vm->dir,
@@ -185,6 +188,8 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 			.boot_deadline_ms = vm->spec->wait_ms,
 			.keeper = qemu_keeper(vm->driver),
 			.keeper_vm = vm->id,
+			.nics = nics,
+			.n_nics = n_nics,
 		};
 		qemu_fill_hello(vm, &hello, entropy, true);
 		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler, vm,
@@ -194,6 +199,7 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 			pv_machine_set_hello(vm->machine, &hello);
 		}
 	}
+	free(nics);
 	free(initrd);
 	free(cmdline);
 	return err;
@@ -227,7 +233,7 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 
 /* ---- what the machine tells ---- */
 
-static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
+void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__BootResult result = PV__BOOT_RESULT__INIT;
@@ -269,9 +275,11 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 	struct qemu_vm *vm = arg;
 
 	if (vm->boot != NULL) {
-		report_boot(vm, hello);
+		qemu_nics_booted(vm, hello);
 		return;
 	}
+	qemu_nics_guest_is_new(vm, true);
+	qemu_nics_update(vm);
 	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
 		return;
 	qemu_note_boot_id(vm, hello->boot_id);
@@ -298,6 +306,7 @@ void qemu_guest_reset(struct qemu_vm *vm)
 
 static void on_reset(void *arg)
 {
+	qemu_nics_guest_is_new(arg, false);
 	qemu_guest_reset(arg);
 }
 

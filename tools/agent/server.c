@@ -11,6 +11,7 @@
 #include "files.h"
 #include "hello.h"
 #include "log.h"
+#include "network.h"
 #include "object.h"
 #include "process.h"
 #include "proto/agent_version.h"
@@ -299,6 +300,9 @@ static void handle_request(struct server *server, const Pva__ToGuest *message)
 		break;
 	case PVA__TO_GUEST__BODY_CANCEL_POLL:
 		pv_object_cancel(server, call, message->cancel_poll);
+		break;
+	case PVA__TO_GUEST__BODY_NETWORK:
+		pv_network_apply(server, call, message->network);
 		break;
 	default:
 		pv_server_error(server, call, ENOSYS, "this agent does not know the request");
