@@ -392,6 +392,8 @@ static void write_next(struct pv_guest_op *op)
 	write.truncate = op->input_pos == 0;
 	write.has_perm = 1;
 	write.perm = op->perm;
+	write.has_parents = op->parents;
+	write.parents = op->parents;
 	write.has_first = op->input_pos > 0;
 	write.first = op->exec_id;
 	op->main_id = op->input_pos > 0 ? pv_agent_reserve_id(op->agent) : op->exec_id;
@@ -401,8 +403,8 @@ static void write_next(struct pv_guest_op *op)
 	pv_agent_request_as(op->agent, op->main_id, &message, write_done, op);
 }
 
-struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, uint64_t id, struct pv_bytes path,
-                                        struct pv_bytes content, uint32_t perm, pv_guest_op_cb *cb, void *arg)
+static struct pv_guest_op *new_write(struct pv_agent *agent, uint64_t id, struct pv_bytes path, struct pv_bytes content,
+                                     uint32_t perm, pv_guest_op_cb *cb, void *arg)
 {
 	struct pv_guest_op *op = pv_guest_op_new(agent, cb, arg);
 
@@ -410,6 +412,24 @@ struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, uint64_t id, str
 	pv_buf_add(&op->path, path.data, path.len);
 	pv_buf_add(&op->input, content.data, content.len);
 	op->perm = perm;
+	return op;
+}
+
+struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, uint64_t id, struct pv_bytes path,
+                                        struct pv_bytes content, uint32_t perm, pv_guest_op_cb *cb, void *arg)
+{
+	struct pv_guest_op *op = new_write(agent, id, path, content, perm, cb, arg);
+
+	write_next(op);
+	return op;
+}
+
+struct pv_guest_op *pv_guest_write_boot_file(struct pv_agent *agent, struct pv_bytes path, struct pv_bytes content,
+                                             uint32_t perm, pv_guest_op_cb *cb, void *arg)
+{
+	struct pv_guest_op *op = new_write(agent, 0, path, content, perm, cb, arg);
+
+	op->parents = true;
 	write_next(op);
 	return op;
 }

@@ -65,6 +65,10 @@ struct pv_guest_op *pv_guest_read_file(struct pv_agent *agent, struct pv_bytes p
  * written again. 0: a new one. */
 struct pv_guest_op *pv_guest_write_file(struct pv_agent *agent, uint64_t id, struct pv_bytes path,
                                         struct pv_bytes content, uint32_t perm, pv_guest_op_cb *cb, void *arg);
+/* As the files of an initrd come to be: missing directories are made, the mode is `perm` though the file was there, and whatever else has the
+ * name gives way. */
+struct pv_guest_op *pv_guest_write_boot_file(struct pv_agent *agent, struct pv_bytes path, struct pv_bytes content,
+                                             uint32_t perm, pv_guest_op_cb *cb, void *arg);
 
 /* ---- objects of a guest that outlive one operation: processes, tails, workers ----
  *

@@ -24,6 +24,7 @@ struct pv_guest_op {
 	bool exec_answered;
 	struct pv_buf path;   /* of a file */
 	uint32_t perm;        /* of a file written */
+	bool parents;         /* the same: its directories are made */
 	struct pv_buf input;  /* standard input, or the content to write */
 	size_t input_pos;     /* bytes of it that are handed over */
 	struct pv_buf out[2]; /* of a run; a file read is in out[0] */

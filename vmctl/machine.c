@@ -113,8 +113,8 @@ static void on_qmp_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	pv_machine_fail(machine, PV_ERR_TIMEOUT, false, "QEMU of VM %s has not answered on QMP within %d s",
-	                machine->name, QMP_DEADLINE_MS / 1000);
+	pv_machine_fail(machine, PV_ERR_TIMEOUT, false, "QEMU of VM %s has not %s within %d s", machine->name,
+	                machine->qemu_version[0] ? "loaded the snapshot" : "answered on QMP", QMP_DEADLINE_MS / 1000);
 }
 
 /* ---- ready ---- */
@@ -128,9 +128,11 @@ static void check_ready(struct pv_machine *machine)
 		return;
 	machine->agent_reply = NULL;
 	machine->phase = PV_MACHINE_UP;
-	machine->was_ready = true;
+	/* A guest that is held has not finished its boot: the deadline runs on. */
+	machine->was_ready = !reply->held;
 	machine->resets = 0;
-	pv_machine_stop_deadline(machine);
+	if (!reply->held)
+		pv_machine_stop_deadline(machine);
 	pv_machine_enter(machine);
 	machine->handler->ready(machine->arg, reply, again);
 	pva__hello_reply__free_unpacked(reply, NULL);
@@ -262,9 +264,13 @@ static void on_qmp_ready(void *arg, const char *version)
 {
 	struct pv_machine *machine = arg;
 
-	(void)version;
+	snprintf(machine->qemu_version, sizeof machine->qemu_version, "%s", version);
 	if (machine->attach_op)
 		pv_machine_look(machine);
+	else if (machine->load)
+		pv_machine_load_begin(machine);
+	else if (machine->spare)
+		pv_machine_spare_begin(machine);
 	else
 		pv_machine_qmp_usable(machine);
 }
@@ -279,6 +285,7 @@ static void on_reset(struct pv_machine *machine)
 	}
 	machine->phase = PV_MACHINE_STARTING;
 	forget_reply(machine);
+	pv_machine_save_on_reset(machine);
 	if (machine->reset_op)
 		machine->reset_op->begun = true;
 	else if (was_up)
@@ -321,6 +328,8 @@ static void on_qmp_event(void *arg, const char *name, struct json_object *data)
 		begin_panic(machine);
 	else if (strcmp(name, "DEVICE_DELETED") == 0)
 		pv_machine_device_deleted(machine, text_of(data, "device"));
+	else if (strcmp(name, "MIGRATION") == 0)
+		pv_machine_load_on_migration(machine, text_of(data, "status"));
 	pv_machine_leave(machine);
 }
 
@@ -349,6 +358,11 @@ static struct event *new_timer(struct pv_machine *machine, event_callback_fn fn)
 	return timer;
 }
 
+void pv_machine_arm_qmp(struct pv_machine *machine)
+{
+	pv_machine_set_timer(machine->qmp_deadline, QMP_DEADLINE_MS);
+}
+
 void pv_machine_arm(struct pv_machine *machine)
 {
 	machine->deadline = new_timer(machine, on_deadline);
@@ -356,7 +370,7 @@ void pv_machine_arm(struct pv_machine *machine)
 	machine->panic_quiet = new_timer(machine, on_panic_said);
 	machine->panic_at_most = new_timer(machine, on_panic_said);
 	machine->end_at_most = new_timer(machine, pv_machine_on_end_at_most);
-	pv_machine_set_timer(machine->qmp_deadline, QMP_DEADLINE_MS);
+	pv_machine_arm_qmp(machine);
 	pv_machine_start_deadline(machine, machine->boot_deadline_ms);
 }
 
@@ -371,6 +385,22 @@ void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello)
 	free(packed);
 	if (!machine->hello)
 		PV_BUG("a packed Hello does not unpack");
+}
+
+void pv_machine_hold(struct pv_machine *machine)
+{
+	machine->hello->has_hold = 1;
+	machine->hello->hold = 1;
+}
+
+void pv_machine_release(struct pv_machine *machine, const Pva__Hello *hello)
+{
+	pv_machine_set_hello(machine, hello);
+	if (machine->phase == PV_MACHINE_ENDED || machine->agent_closed)
+		return;
+	machine->phase = PV_MACHINE_STARTING;
+	forget_reply(machine);
+	pv_agent_hello(machine->agent, machine->hello);
 }
 
 struct pv_agent *pv_machine_agent(struct pv_machine *machine)

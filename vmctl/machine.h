@@ -32,6 +32,13 @@ struct pv_machine_nic {
 	bool link_up; /* of one that is plugged into a machine that runs; at its start it is up */
 };
 
+/* Bytes of the guest's memory, which begins at offset 0 of a mappable snapshot. */
+struct pv_machine_patch {
+	uint64_t offset;
+	const void *data;
+	size_t len;
+};
+
 struct pv_machine_config {
 	const char *name;       /* for messages and QEMU's process name */
 	const char *dir;        /* existing directory of this machine alone: logs */
@@ -57,6 +64,9 @@ struct pv_machine_config {
 	bool hold; /* `ready` comes before the image's init starts; pv_machine_release() lets it */
 	struct pv_snapshot *
 	    from; /* go on from this snapshot instead of booting; stays the caller's, and may go after the start. Or NULL */
+	const struct pv_machine_patch
+	    *patches; /* with `from`: stand there instead of the snapshot's when the guest goes on. Copied */
+	size_t n_patches;
 };
 
 /* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the
@@ -109,32 +119,68 @@ enum pv_err pv_machine_attach(struct event_base *base, const struct pv_machine_a
                               const struct pv_machine_handler *handler, pv_machine_cb *attached, void *arg,
                               struct pv_machine **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
-/* A machine that is started with `from` maps the snapshot's memory privately, page by page as the guest touches it. It is stopped until
- * pv_machine_resume(), which may be called at once; `loaded` tells, once, when the state is in place (then nothing runs in the guest yet), or
- * why not (before `failed`). After the resume the agent is told `hello`, with `restored` set, and `ready` follows. */
+/* A machine that is started with `from` maps the snapshot's memory privately, page by page as the guest touches it; its memory size must be the
+ * snapshot's (PV_ERR_INVAL), the rest of the shape is for pv_shape_fits(). What the guest had written to its console goes to console.log first, if the
+ * snapshot has it. The machine is stopped until pv_machine_resume(), which may be called at once; `loaded` tells, once, when the state is in place (then
+ * nothing has run in the guest yet), or why not (before `failed`). Calls of pause and resume before that wait for it. At the first resume the agent
+ * is told the hello of that moment (pv_machine_set_hello()) with `restored` set, the boot deadline begins, and `ready` follows. Whoever attaches to a
+ * machine whose first resume has not ended must set `restored` in its hello. */
 enum pv_err pv_machine_start_from(struct event_base *base, const struct pv_machine_config *config,
                                   const Pva__Hello *hello, const struct pv_machine_handler *handler,
                                   pv_machine_cb *loaded, void *arg, struct pv_machine **out,
                                   struct pv_errmsg *msg) PV_MUST_CHECK;
 
-/* Lets the image's init start, in a machine whose agent holds it: says `hello` (as pv_machine_set_hello()) without `hold`; `ready` comes once
- * more, not `again`, with the boot id. */
+/* A QEMU that was started ahead for a snapshot, its devices made and its memory mapped: what is left is to load the device state. It knows no name yet and
+ * is nobody's VM, and so unknown to the keeper; it ends by itself when this process does. */
+struct pv_machine_spare;
+
+/* `config` as for pv_machine_start_from(), but that `name`, `dir`, `socket_dir` and `uuid` are the spare's own, and that boot_deadline_ms, keeper and
+ * keeper_vm are not looked at. `dir` and `socket_dir` must be on the file systems of those of the machine to be. */
+enum pv_err pv_machine_spare_start(struct event_base *base, const struct pv_machine_config *config,
+                                   struct pv_machine_spare **out, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* It has got as far as waiting for the state, and has not ended. */
+bool pv_machine_spare_is_ready(const struct pv_machine_spare *spare);
+/* 0 if it has ended. */
+pid_t pv_machine_spare_pid(const struct pv_machine_spare *spare);
+/* As pv_machine_start_from() with a process that is there already, ready or not. Everything in `config` but name, dir, socket_dir, boot_deadline_ms and the
+ * keeper must be as at its start; the machine's UUID is the spare's. The spare is gone after this call, also after an error (PV_ERR_LOST: it has ended; then
+ * a usual start may do). */
+enum pv_err pv_machine_start_spare(struct pv_machine_spare *spare, const struct pv_machine_config *config,
+                                   const Pva__Hello *hello, const struct pv_machine_handler *handler,
+                                   pv_machine_cb *loaded, void *arg, struct pv_machine **out,
+                                   struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Ends it. NULL is fine. */
+void pv_machine_spare_destroy(struct pv_machine_spare *spare);
+
+/* Lets the image's init start, in a machine whose agent holds it (its `ready` came with `held`): says `hello`, without `hold`, which is kept as by
+ * pv_machine_set_hello(); `ready` comes once more, not `again`, with the boot id. Open agent requests are lost. The boot deadline runs until then. */
 void pv_machine_release(struct pv_machine *machine, const Pva__Hello *hello);
+
+/* What a config says of a machine's shape: machine, accel, memory_bytes, cpus, cmdline. The strings are the config's. The rest of the shape (QEMU's version, see
+ * pv_qemu_version(), hashes, devices) is the caller's to set. */
+void pv_machine_shape(const struct pv_machine_config *config, Pvs__Shape *shape);
 
 struct pv_machine_snapshot {
 	const char *path; /* of the file to be written; it is there whole or not at all, another one is replaced */
-	const Pvs__Shape *shape; /* what goes into it beside what the machine knows itself */
-	bool stay_paused;        /* the machine is paused, or is not to go on */
-	bool with_console;       /* what the guest has written to the console so far goes along */
+	/* What the file says of itself: shape, vm_name, profile, spec, boot_id, held are the caller's. QEMU's version and the memory size in the shape, format, time
+	 * and sections are filled in. */
+	const Pvs__Manifest *manifest;
+	bool durable;      /* as of struct pv_snapshot_parts */
+	bool stay_paused;  /* the machine is paused, or is not to go on */
+	bool with_console; /* what the guest has written to the console so far goes along */
 };
 
 struct pv_machine_snapshot_done {
 	uint64_t file_bytes; /* taken on disk */
-	uint64_t stopped_ns; /* the guest stood still */
+	uint64_t
+	    stopped_ns; /* the guest stood still, from QEMU's word that it stopped to its word that it goes on; 0 if it was paused or stays so */
 };
 
-/* Saves memory, devices and disks of a machine that is up, running or paused; a running one is stopped meanwhile. The copy is made in a thread of its
- * own. `cb` once, `done` NULL with an error; then the machine goes on as before (if it has not failed), and no file is left. One at a time. */
+/* Saves memory, devices and disks of a machine that is up, or paused; a running one is stopped meanwhile. The copy is made in a thread of its own; the
+ * guest goes on when its memory is read, `cb` is called when the file is there. Calls of pause, resume and reset made while the guest stands still for
+ * it wait until it does not. `cb` once, `done` NULL with an error; then the machine goes on as before (if it has not failed), and no file is left.
+ * PV_ERR_STATE: it boots or has ended; PV_ERR_BUSY: another one is at work; PV_ERR_CANCELED: the guest reset itself meanwhile; else as for
+ * pv_snapshot_write(). A machine that is destroyed meanwhile leaves no file. */
 typedef void pv_machine_snapshot_cb(void *arg, enum pv_err err, const struct pv_machine_snapshot_done *done,
                                     const struct pv_errmsg *msg);
 void pv_machine_snapshot(struct pv_machine *machine, const struct pv_machine_snapshot *what, pv_machine_snapshot_cb *cb,

@@ -134,6 +134,8 @@ enum pv_err pv_machine_attach(struct event_base *base, const struct pv_machine_a
 	machine->attach_op = pv_machine_op_new(machine, attached, arg);
 	pv_machine_set_hello(machine, hello);
 	pv_agent_hello(machine->agent, machine->hello);
+	machine->hello->has_restored = 0; /* holds for this conversation */
+	machine->hello->restored = 0;
 	pv_machine_arm(machine);
 	pv_machine_set_paused(machine, true); /* as it soon will be: the clock of its boot does not run */
 	*out = machine;

@@ -24,6 +24,8 @@ static void free_timer(struct event **timer)
 void pv_machine_silence(struct pv_machine *machine)
 {
 	machine->phase = PV_MACHINE_ENDED;
+	pv_machine_load_drop(machine);
+	pv_machine_save_drop(machine);
 	free_timer(&machine->deadline);
 	free_timer(&machine->qmp_deadline);
 	free_timer(&machine->panic_quiet);
@@ -89,9 +91,11 @@ static void fail_exited(struct pv_machine *machine)
 	pv_process_describe_status(machine->exit_status, how);
 	if (WIFSIGNALED(machine->exit_status) && WTERMSIG(machine->exit_status) == SIGKILL)
 		hint = " (if nobody killed it by hand, look for the out-of-memory killer in dmesg)";
-	pv_machine_fail(machine, PV_ERR_LOST, kvm_failure, "QEMU of VM %s ended %s: it %s%s%s%s%s%s", machine->name,
-	                machine->qmp_ready ? "unexpectedly" : "at its start", how, hint,
-	                machine->shutdown_reason ? ", cause " : "",
+	pv_machine_fail(machine, PV_ERR_LOST, kvm_failure, "QEMU of VM %s ended %s%s: it %s%s%s%s%s%s", machine->name,
+	                machine->load        ? "over the state of "
+	                : machine->qmp_ready ? "unexpectedly"
+	                                     : "at its start",
+	                machine->load ? machine->load->path : "", how, hint, machine->shutdown_reason ? ", cause " : "",
 	                machine->shutdown_reason ? machine->shutdown_reason : "", line ? "; its last words: " : "",
 	                line ? line : "");
 	free(line);

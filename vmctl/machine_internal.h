@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "proto/mem.h"
 #include "vmctl/machine.h"
 #include "vmctl/panic.h"
 
@@ -18,13 +19,38 @@ struct pv_qmp;
 /* STARTING -> UP when QMP and agent have answered; UP -> STARTING at a reset; ENDED, for good, from both. */
 enum pv_machine_phase { PV_MACHINE_STARTING, PV_MACHINE_UP, PV_MACHINE_ENDED };
 
+typedef void pv_machine_places_cb(struct pv_machine *machine, enum pv_err err, const struct pv_errmsg *msg);
+
+/* Addresses in the QEMU process, which do not change. */
+struct pv_machine_places {
+	pv_machine_places_cb *asked; /* while the answers are awaited; or NULL */
+	bool known;
+	uint64_t memory;
+	uint64_t firmware;
+	size_t firmware_size; /* it ends at 4 GiB */
+};
+
+/* The state of a snapshot is on its way into QEMU; until then calls of the owner wait. */
+struct pv_machine_load {
+	struct pv_machine_op *op; /* one of `ops`: brings `loaded` */
+	char *path;               /* of the snapshot, for messages */
+	struct pv_buf firmware;
+	struct pv_buf patches;        /* as in struct pv_machine_state */
+	struct pv_machine_feed *feed; /* of a machine that was a spare; or NULL */
+	bool in_place;                /* says QEMU */
+	bool without_console;         /* until QEMU has taken it */
+};
+
 /* A call of the owner that waits for its callback. */
 struct pv_machine_op {
 	TAILQ_ENTRY(pv_machine_op) entry;
 	struct pv_machine *machine;
 	pv_machine_cb *cb;
 	void *arg;
-	bool pause;              /* what the machine is when QEMU has done it */
+	void *owned; /* goes with it; or NULL */
+	enum { PV_MACHINE_OTHER, PV_MACHINE_PAUSE, PV_MACHINE_RESUME, PV_MACHINE_RESET } what;
+	bool waiting;            /* until the machine is loaded, or its snapshot lets it go on */
+	uint64_t deadline_ms;    /* of a reset */
 	bool accepted;           /* of a reset: QEMU has answered, */
 	bool begun;              /* its RESET event has come, */
 	bool answered;           /* and then the agent */
@@ -41,6 +67,8 @@ struct pv_machine {
 	char *uuid; /* of a machine that is attached to; else NULL */
 	bool kvm;
 	uint64_t boot_deadline_ms;
+	uint64_t memory_bytes; /* 0: not known yet */
+	char qemu_version[32]; /* with qmp_ready */
 	Pva__Hello *hello;
 	struct pv_keeper *keeper; /* or NULL */
 	uint32_t keeper_vm;
@@ -87,6 +115,11 @@ struct pv_machine {
 	LIST_HEAD(, pv_nic_op) nic_ops;
 	struct pv_machine_op *attach_op; /* one of `ops`, while what is attached to is looked at; or NULL */
 	struct pv_machine_op *reset_op;  /* one of `ops`, which waits for `ready`; or NULL */
+	bool spare;                      /* waits for the state of a snapshot, and for an owner */
+	struct pv_machine_load *load;    /* while the state of a snapshot is loaded; or NULL */
+	bool greets_at_resume;           /* goes on from a snapshot and has not run yet */
+	struct pv_machine_save *save;    /* while a snapshot is made; or NULL */
+	struct pv_machine_places places; /* for snapshots, once they are known */
 	unsigned depth;                  /* handlers of the loop in progress; the last one frees a destroyed object */
 	bool destroyed;
 };
@@ -109,23 +142,74 @@ void pv_machine_op_finish(struct pv_machine_op *op, enum pv_err err, const struc
 struct pv_nic_op;
 void pv_machine_drop_nic_ops(struct pv_machine *machine);
 void pv_machine_device_deleted(struct pv_machine *machine, const char *id);
+/* Refuses the owner's call, from the loop: "VM <name> <why>". */
+void pv_machine_op_refuse(struct pv_machine_op *op, enum pv_err err, const char *why);
+/* Calls that waited are carried out. */
+void pv_machine_ops_go_on(struct pv_machine *machine);
+
+/* machine_spare.c: QMP of a spare is ready. */
+void pv_machine_spare_begin(struct pv_machine *machine);
+void pv_machine_feed_free(struct pv_machine_feed *feed); /* NULL is fine */
+
+/* machine_from.c: QMP is ready; QEMU's event tells how far it is. */
+void pv_machine_load_begin(struct pv_machine *machine);
+void pv_machine_load_on_migration(struct pv_machine *machine, const char *status);
+void pv_machine_load_drop(struct pv_machine *machine);
+
+/* machine_snapshot.c */
+bool pv_machine_save_holds(const struct pv_machine *machine); /* calls of the owner wait */
+void pv_machine_save_on_reset(struct pv_machine *machine);    /* the guest began anew */
+void pv_machine_save_drop(struct pv_machine *machine);
+
+/* machine_places.c: asks QEMU where memory and firmware are, and for memory_bytes if that is not known; `done` once, never inside the call, unless the
+ * connection ends before. One at a time. */
+void pv_machine_find_places(struct pv_machine *machine, pv_machine_places_cb *done);
+/* Reads or writes the firmware of the process, in which it is ROM. */
+enum pv_err pv_machine_read_firmware(const struct pv_machine *machine, struct pv_buf *out,
+                                     struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_write_patches(const struct pv_machine *machine, const struct pv_buf *patches,
+                                     struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_write_firmware(const struct pv_machine *machine, const struct pv_buf *firmware,
+                                      struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* machine_start.c */
 enum { PV_MACHINE_QMP, PV_MACHINE_AGENT, PV_MACHINE_CONSOLE, PV_MACHINE_KEEPER };
 extern const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS];
+/* What QEMU is given beside its sockets; -1: nothing. */
+struct pv_machine_given {
+	int memory;
+	int incoming;
+	bool no_console; /* it gets one later */
+};
+/* All of a start but the first word to the agent. */
+enum pv_err pv_machine_begin(struct event_base *base, const struct pv_machine_config *config,
+                             const struct pv_machine_given *given, const Pva__Hello *hello,
+                             const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
+                             struct pv_errmsg *msg) PV_MUST_CHECK;
 struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machine_handler *handler, void *arg,
                                   const char *name, bool kvm, uint64_t boot_deadline_ms);
 /* The logs in `dir`, and the watch of the console from `console_start` on (UINT64_MAX: from its end). */
 enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
                                  struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_open_qemu_log(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_open_console_log(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                        struct pv_errmsg *msg) PV_MUST_CHECK;
+/* A socket that listens at `path`, and with `client` a connection to it. What is open after an error is the caller's to close. */
+enum pv_err pv_machine_open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The keeper watches its sockets: it is forgotten there when it is destroyed, and its process is told now. */
+void pv_machine_kept(struct pv_machine *machine, struct pv_keeper *keeper, uint32_t vm);
 
 /* machine_attach.c: QMP is ready, and there is an attach_op. */
 void pv_machine_look(struct pv_machine *machine);
 /* machine.c: QMP is ready, and what is at its other end is the right machine. */
 void pv_machine_qmp_usable(struct pv_machine *machine);
 
+/* Makes the hello one that holds the image's init. */
+void pv_machine_hold(struct pv_machine *machine);
+
 /* Makes the timers and starts the boot deadline. */
 void pv_machine_arm(struct pv_machine *machine);
+void pv_machine_arm_qmp(struct pv_machine *machine); /* bounds QMP's first words, and the loading of a state */
 
 void pv_machine_set_timer(struct event *timer, uint64_t ms);
 

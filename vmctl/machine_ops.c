@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/mem.h"
+#include "vmctl/agent.h"
 #include "vmctl/machine_internal.h"
 #include "vmctl/qmp.h"
 
@@ -13,6 +14,7 @@ static void op_free(struct pv_machine_op *op)
 	if (op->refusal)
 		event_free(op->refusal);
 	free(op->refused_text);
+	free(op->owned);
 	free(op);
 }
 
@@ -56,7 +58,7 @@ static void on_refusal(evutil_socket_t fd, short what, void *arg)
 	free(msg);
 }
 
-static void refuse(struct pv_machine_op *op, enum pv_err err, const char *why)
+void pv_machine_op_refuse(struct pv_machine_op *op, enum pv_err err, const char *why)
 {
 	op->refused_err = err;
 	op->refused_text = pv_xasprintf("VM %s %s", op->machine->name, why);
@@ -77,30 +79,9 @@ static void on_paused_or_resumed(void *arg, enum pv_err err, struct json_object 
 		return;
 	pv_machine_enter(machine);
 	if (!err)
-		pv_machine_set_paused(machine, op->pause);
+		pv_machine_set_paused(machine, op->what == PV_MACHINE_PAUSE);
 	pv_machine_op_finish(op, err, msg);
 	pv_machine_leave(machine);
-}
-
-static void pause_or_resume(struct pv_machine *machine, bool pause, pv_machine_cb *cb, void *arg)
-{
-	struct pv_machine_op *op = pv_machine_op_new(machine, cb, arg);
-
-	op->pause = pause;
-	if (machine->phase == PV_MACHINE_ENDED)
-		refuse(op, PV_ERR_STATE, "has ended");
-	else
-		pv_qmp_execute(machine->qmp, pause ? "stop" : "cont", NULL, 0, on_paused_or_resumed, op);
-}
-
-void pv_machine_pause(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
-{
-	pause_or_resume(machine, true, cb, arg);
-}
-
-void pv_machine_resume(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
-{
-	pause_or_resume(machine, false, cb, arg);
 }
 
 /* QEMU resets the machine; its RESET event comes before or after this answer. */
@@ -122,22 +103,102 @@ static void on_reset_accepted(void *arg, enum pv_err err, struct json_object *re
 	pv_machine_leave(machine);
 }
 
+/* ---- the calls ---- */
+
+/* The guest that goes on from a snapshot hears of it as soon as it runs; the clock of its boot begins. */
+static void greet(struct pv_machine *machine)
+{
+	machine->greets_at_resume = false;
+	machine->hello->has_restored = 1;
+	machine->hello->restored = 1;
+	if (!machine->agent_closed)
+		pv_agent_hello(machine->agent, machine->hello);
+	machine->hello->has_restored = 0;
+	machine->hello->restored = 0;
+}
+
+static void begin_pause_or_resume(struct pv_machine_op *op)
+{
+	struct pv_machine *machine = op->machine;
+
+	if (op->what == PV_MACHINE_RESUME && machine->greets_at_resume)
+		greet(machine);
+	pv_qmp_execute(machine->qmp, op->what == PV_MACHINE_PAUSE ? "stop" : "cont", NULL, 0, on_paused_or_resumed, op);
+}
+
+static void begin_reset(struct pv_machine_op *op)
+{
+	struct pv_machine *machine = op->machine;
+
+	if (machine->paused) {
+		pv_machine_op_refuse(op, PV_ERR_STATE, "is paused and cannot be reset: resume it first");
+	} else if (machine->reset_op) {
+		pv_machine_op_refuse(op, PV_ERR_STATE, "is being reset already");
+	} else {
+		machine->reset_op = op;
+		pv_machine_start_deadline(machine, op->deadline_ms);
+		pv_qmp_execute(machine->qmp, "system_reset", NULL, 0, on_reset_accepted, op);
+	}
+}
+
+static void begin(struct pv_machine_op *op)
+{
+	if (op->what == PV_MACHINE_RESET)
+		begin_reset(op);
+	else
+		begin_pause_or_resume(op);
+}
+
+void pv_machine_ops_go_on(struct pv_machine *machine)
+{
+	struct pv_machine_op *op;
+
+	TAILQ_FOREACH (op, &machine->ops, entry) {
+		if (!op->waiting)
+			continue;
+		op->waiting = false;
+		begin(op);
+	}
+}
+
+static void begin_or_wait(struct pv_machine_op *op)
+{
+	struct pv_machine *machine = op->machine;
+
+	if (machine->phase == PV_MACHINE_ENDED)
+		pv_machine_op_refuse(op, PV_ERR_STATE, "has ended");
+	else if (machine->load || pv_machine_save_holds(machine))
+		op->waiting = true;
+	else
+		begin(op);
+}
+
+void pv_machine_pause(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
+{
+	struct pv_machine_op *op = pv_machine_op_new(machine, cb, arg);
+
+	op->what = PV_MACHINE_PAUSE;
+	begin_or_wait(op);
+}
+
+void pv_machine_resume(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
+{
+	struct pv_machine_op *op = pv_machine_op_new(machine, cb, arg);
+
+	op->what = PV_MACHINE_RESUME;
+	begin_or_wait(op);
+}
+
 void pv_machine_reset(struct pv_machine *machine, uint64_t deadline_ms, pv_machine_cb *cb, void *arg)
 {
 	struct pv_machine_op *op = pv_machine_op_new(machine, cb, arg);
 
-	if (machine->phase == PV_MACHINE_ENDED) {
-		refuse(op, PV_ERR_STATE, "has ended");
-	} else if (machine->paused) {
-		refuse(op, PV_ERR_STATE, "is paused and cannot be reset: resume it first");
-	} else if (machine->reset_op) {
-		refuse(op, PV_ERR_STATE, "is being reset already");
-	} else {
-		machine->reset_op = op;
-		pv_machine_start_deadline(machine, deadline_ms);
-		pv_qmp_execute(machine->qmp, "system_reset", NULL, 0, on_reset_accepted, op);
-	}
+	op->what = PV_MACHINE_RESET;
+	op->deadline_ms = deadline_ms;
+	begin_or_wait(op);
 }
+
+/* ---- their end ---- */
 
 void pv_machine_end_reset(struct pv_machine *machine)
 {

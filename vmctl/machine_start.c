@@ -22,7 +22,9 @@ const char *const pv_machine_socket_names[PV_MACHINE_SOCKETS] = { "qmp.sock", "a
 	                                                          PV_KEEPER_SOCKET };
 
 /* QEMU's numbers of the listening sockets. */
-static const struct pv_qemu_fds child_fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
+static const struct pv_qemu_fds child_fds = {
+	.qmp = 3, .agent = 4, .console = 5, .keeper = 6, .memory = 7, .incoming = 8
+};
 
 struct sockets {
 	int listeners[PV_MACHINE_SOCKETS];
@@ -42,7 +44,7 @@ static enum pv_err check_file(const struct pv_machine *machine, const char *what
 	return PV_OK;
 }
 
-static enum pv_err open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg)
+enum pv_err pv_machine_open_socket(const char *path, int *listener, int *client, struct pv_errmsg *msg)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
@@ -67,15 +69,17 @@ static enum pv_err open_socket(const char *path, int *listener, int *client, str
 }
 
 /* Nobody needs to read the console from its socket: QEMU logs it. The last one is the keeper's. */
-static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, struct sockets *sockets,
+static enum pv_err open_sockets(struct pv_machine *machine, const char *dir, bool console, struct sockets *sockets,
                                 struct pv_errmsg *msg)
 {
 	enum pv_err err = PV_OK;
 
 	for (int i = 0; i < PV_MACHINE_SOCKETS && !err; i++) {
+		if (i == PV_MACHINE_CONSOLE && !console)
+			continue;
 		machine->sockets[i] = pv_xasprintf("%s/%s", dir, pv_machine_socket_names[i]);
-		err = open_socket(machine->sockets[i], &sockets->listeners[i],
-		                  i >= PV_MACHINE_CONSOLE ? NULL : &sockets->clients[i], msg);
+		err = pv_machine_open_socket(machine->sockets[i], &sockets->listeners[i],
+		                             i >= PV_MACHINE_CONSOLE ? NULL : &sockets->clients[i], msg);
 	}
 	return err;
 }
@@ -108,16 +112,20 @@ static enum pv_err open_log(const char *path, uint64_t *size, struct pv_errmsg *
 	return PV_OK;
 }
 
-enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
-                                 struct pv_errmsg *msg)
+enum pv_err pv_machine_open_qemu_log(struct pv_machine *machine, const char *dir, struct pv_errmsg *msg)
+{
+	free(machine->qemu_log);
+	machine->qemu_log = pv_xasprintf("%s/qemu.log", dir);
+	return open_log(machine->qemu_log, &machine->qemu_log_start, msg);
+}
+
+enum pv_err pv_machine_open_console_log(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                        struct pv_errmsg *msg)
 {
 	enum pv_err err;
 
 	machine->console_log = pv_xasprintf("%s/console.log", dir);
-	machine->qemu_log = pv_xasprintf("%s/qemu.log", dir);
 	err = open_log(machine->console_log, &machine->console_log_start, msg);
-	if (!err)
-		err = open_log(machine->qemu_log, &machine->qemu_log_start, msg);
 	if (err)
 		return err;
 	if (console_start < machine->console_log_start)
@@ -131,20 +139,37 @@ enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, ui
 	return PV_OK;
 }
 
-static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machine_config *config,
-                              const struct sockets *sockets, struct pv_errmsg *msg)
+enum pv_err pv_machine_open_logs(struct pv_machine *machine, const char *dir, uint64_t console_start,
+                                 struct pv_errmsg *msg)
 {
-	const struct pv_process_fd fds[] = {
+	enum pv_err err = pv_machine_open_console_log(machine, dir, console_start, msg);
+
+	return err ? err : pv_machine_open_qemu_log(machine, dir, msg);
+}
+
+static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machine_config *config,
+                              const struct sockets *sockets, const struct pv_machine_given *given,
+                              struct pv_errmsg *msg)
+{
+	const struct pv_process_fd all[] = {
 		{ sockets->listeners[PV_MACHINE_QMP], child_fds.qmp },
 		{ sockets->listeners[PV_MACHINE_AGENT], child_fds.agent },
 		{ sockets->listeners[PV_MACHINE_CONSOLE], child_fds.console },
 		{ sockets->listeners[PV_MACHINE_KEEPER], child_fds.keeper },
+		{ given->memory, child_fds.memory },
+		{ given->incoming, child_fds.incoming },
 	};
+	struct pv_process_fd fds[sizeof all / sizeof all[0]];
 	char **argv = pv_qemu_args(config, &child_fds, machine->console_log);
 	enum pv_err err;
+	size_t n = 0;
 
-	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, PV_MACHINE_SOCKETS,
-	                       pv_machine_on_exit, machine, &machine->process, msg);
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		if (all[i].parent_fd >= 0)
+			fds[n++] = all[i];
+	}
+	err = pv_process_start(machine->base, (const char *const *)argv, machine->qemu_log, fds, n, pv_machine_on_exit,
+	                       machine, &machine->process, msg);
 	pv_qemu_args_free(argv);
 	if (err == PV_ERR_NOENT)
 		pv_err_wrap(msg, err, "VM %s needs QEMU: install the package qemu-system-x86 or name another binary",
@@ -154,8 +179,17 @@ static enum pv_err start_qemu(struct pv_machine *machine, const struct pv_machin
 	return err;
 }
 
+void pv_machine_kept(struct pv_machine *machine, struct pv_keeper *keeper, uint32_t vm)
+{
+	machine->keeper = keeper;
+	machine->keeper_vm = vm;
+	if (machine->process)
+		pv_keeper_tell_pid(keeper, vm, pv_process_pid(machine->process),
+		                   pv_process_start_ticks(machine->process));
+}
+
 static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_config *config, struct sockets *sockets,
-                           struct pv_errmsg *msg)
+                           const struct pv_machine_given *given, struct pv_errmsg *msg)
 {
 	enum pv_err err;
 
@@ -164,20 +198,20 @@ static enum pv_err prepare(struct pv_machine *machine, const struct pv_machine_c
 		err = check_file(machine, "initrd", config->initrd, msg);
 	if (err)
 		return err;
-	err = pv_machine_open_logs(machine, config->dir, UINT64_MAX, msg);
+	if (given->no_console)
+		err = pv_machine_open_qemu_log(machine, config->dir, msg);
+	else
+		err = pv_machine_open_logs(machine, config->dir, UINT64_MAX, msg);
 	if (!err)
-		err = open_sockets(machine, config->socket_dir, sockets, msg);
+		err = open_sockets(machine, config->socket_dir, !given->no_console, sockets, msg);
 	/* From here on there is no moment in which it is unknown to the keeper. */
 	if (!err && config->keeper)
 		err = pv_keeper_watch(config->keeper, config->keeper_vm, config->name, config->socket_dir, msg);
 	if (err)
 		return pv_err_wrap(msg, err, "cannot prepare VM %s", machine->name);
-	machine->keeper = config->keeper;
-	machine->keeper_vm = config->keeper_vm;
-	err = start_qemu(machine, config, sockets, msg);
-	if (!err && config->keeper)
-		pv_keeper_tell_pid(config->keeper, config->keeper_vm, pv_process_pid(machine->process),
-		                   pv_process_start_ticks(machine->process));
+	err = start_qemu(machine, config, sockets, given, msg);
+	if (config->keeper)
+		pv_machine_kept(machine, config->keeper, config->keeper_vm);
 	return err;
 }
 
@@ -198,7 +232,8 @@ struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machi
 	return machine;
 }
 
-enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
+enum pv_err pv_machine_begin(struct event_base *base, const struct pv_machine_config *config,
+                             const struct pv_machine_given *given, const Pva__Hello *hello,
                              const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
                              struct pv_errmsg *msg)
 {
@@ -207,7 +242,8 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
 	    pv_machine_new(base, handler, arg, config->name, config->kvm, config->boot_deadline_ms);
 	enum pv_err err;
 
-	err = prepare(machine, config, &sockets, msg);
+	machine->memory_bytes = config->memory_bytes;
+	err = prepare(machine, config, &sockets, given, msg);
 	if (err) {
 		close_sockets(&sockets);
 		pv_machine_destroy(machine);
@@ -219,8 +255,34 @@ enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_co
 	/* With our copies closed the end of QEMU is the end of its sockets. */
 	close_sockets(&sockets);
 	pv_machine_set_hello(machine, hello);
-	pv_agent_hello(machine->agent, machine->hello);
+	if (config->hold)
+		pv_machine_hold(machine);
 	pv_machine_arm(machine);
 	*out = machine;
 	return PV_OK;
+}
+
+enum pv_err pv_machine_start(struct event_base *base, const struct pv_machine_config *config, const Pva__Hello *hello,
+                             const struct pv_machine_handler *handler, void *arg, struct pv_machine **out,
+                             struct pv_errmsg *msg)
+{
+	const struct pv_machine_given nothing = { .memory = -1, .incoming = -1 };
+	enum pv_err err;
+
+	PV_ASSERT(!config->from);
+	err = pv_machine_begin(base, config, &nothing, hello, handler, arg, out, msg);
+	if (!err)
+		pv_agent_hello((*out)->agent, (*out)->hello);
+	return err;
+}
+
+void pv_machine_shape(const struct pv_machine_config *config, Pvs__Shape *shape)
+{
+	shape->machine = (char *)(uintptr_t)config->machine;
+	shape->accel = (char *)(uintptr_t)(config->kvm ? "kvm" : "tcg");
+	shape->has_memory_bytes = 1;
+	shape->memory_bytes = config->memory_bytes;
+	shape->has_cpus = 1;
+	shape->cpus = config->cpus;
+	shape->cmdline = (char *)(uintptr_t)config->cmdline;
 }

@@ -121,11 +121,15 @@ bool pv_switch_send_time(struct pv_switch *sw, struct pv_switch_port *from, size
 /* Whether it arrives, and when. */
 static bool apply_rules(struct pv_switch *sw, struct link *link, size_t len, uint64_t left, uint64_t *due)
 {
+	bool on_bridge, on_link;
 	int64_t delay;
 
 	if (link->rule.cut)
 		return false;
-	if (lost(link, &sw->rule) | lost(link, &link->rule)) /* both are drawn, always */
+	/* Each is a trial of its own, and drawn whatever the other says. */
+	on_bridge = lost(link, &sw->rule);
+	on_link = lost(link, &link->rule);
+	if (on_bridge || on_link)
 		return false;
 	if (link->rule.bps != 0 && !limit(&link->limiter, link->rule.bps, len, left, &left))
 		return false;

@@ -1,18 +1,12 @@
 #include "vmctl/qemu_args.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "proto/agent_version.h"
 #include "proto/mem.h"
-#include "vmctl/process.h"
-
-#define VERSION_TIMEOUT_MS 10000
-#define VERSION_OUTPUT_MAX 4096
 
 /* Addresses are fixed, so that a snapshot finds every device where it was. 1 is the chipset's; from 0x10 on lies what is
  * plugged in later. */
@@ -72,8 +66,8 @@ static void add_board(struct args *args, const struct pv_machine_config *config)
 	/* Options that only the i440fx and q35 boards know. */
 	bool board = strncmp(machine, "pc", 2) == 0 || strncmp(machine, "q35", 3) == 0;
 
-	add(args, "-machine", "%s,accel=%s,usb=off,dump-guest-core=off%s", machine, config->kvm ? "kvm" : "tcg",
-	    board ? ",vmport=off" : "");
+	add(args, "-machine", "%s,accel=%s,usb=off,dump-guest-core=off,suppress-vmdesc=on%s%s", machine,
+	    config->kvm ? "kvm" : "tcg", board ? ",vmport=off" : "", config->from ? ",memory-backend=ram" : "");
 	add(args, "-cpu", "max");
 	add(args, "-smp", "%" PRIu32, config->cpus);
 	add(args, "-m", "size=%" PRIu64 "B", config->memory_bytes);
@@ -96,13 +90,17 @@ static void add_clock(struct args *args, const struct pv_machine_config *config)
 static void add_devices(struct args *args, const struct pv_machine_config *config, const struct pv_qemu_fds *fds,
                         const char *console_log)
 {
-	char *log = quoted(console_log);
+	char *log = console_log ? quoted(console_log) : NULL;
 
 	add(args, "-chardev", "socket,id=qmp,fd=%d,server=on,wait=off", fds->qmp);
 	add(args, "-mon", "chardev=qmp,mode=control");
 	add(args, "-chardev", "socket,id=keeper,fd=%d,server=on,wait=off", fds->keeper);
 	add(args, "-mon", "chardev=keeper,mode=control");
-	add(args, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on", fds->console, log);
+	if (log)
+		add(args, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on",
+		    fds->console, log);
+	else
+		add(args, "-chardev", "null,id=console");
 	add(args, "-serial", "chardev:console");
 	/* Each port costs the guest two queues at boot; port 0 is reserved for a console. */
 	add(args, "-device", "virtio-serial-pci,id=serial,max_ports=2,addr=" SERIAL_ADDR);
@@ -132,6 +130,18 @@ static void add_nics(struct args *args, const struct pv_machine_config *config)
 	}
 }
 
+/* The snapshot file is opened by way of the descriptor, whatever has become of its name; with share=off what the guest writes is its own. Device state
+ * without memory (xen-save-devices-state) has no configuration section; its events are the only sign that it is loaded. */
+static void add_incoming(struct args *args, const struct pv_machine_config *config, const struct pv_qemu_fds *fds)
+{
+	add(args, "-object", "memory-backend-file,id=ram,size=%" PRIu64 "B,mem-path=/proc/self/fd/%d,share=off",
+	    config->memory_bytes, fds->memory);
+	take(args, pv_xstrdup("-S"));
+	add(args, "-incoming", "fd:%d", fds->incoming);
+	add(args, "-global", "migration.send-configuration=off");
+	add(args, "-global", "migration.x-events=on");
+}
+
 char **pv_qemu_args(const struct pv_machine_config *config, const struct pv_qemu_fds *fds, const char *console_log)
 {
 	struct args args = { 0 };
@@ -146,6 +156,8 @@ char **pv_qemu_args(const struct pv_machine_config *config, const struct pv_qemu
 	add_clock(&args, config);
 	add_devices(&args, config, fds, console_log);
 	add_nics(&args, config);
+	if (config->from)
+		add_incoming(&args, config, fds);
 	add(&args, "-kernel", "%s", config->kernel);
 	add(&args, "-initrd", "%s", config->initrd);
 	add(&args, "-append", "%s", config->cmdline);
@@ -157,36 +169,4 @@ void pv_qemu_args_free(char **argv)
 	for (char **arg = argv; arg && *arg; arg++)
 		free(*arg);
 	free(argv);
-}
-
-enum pv_err pv_qemu_version(const char *qemu, char out[32], struct pv_errmsg *msg)
-{
-	const char *const argv[] = { qemu, "--version", NULL };
-	struct pv_buf text = { 0 };
-	unsigned major, minor, micro;
-	enum pv_err err;
-	int status;
-
-	err = pv_process_output(argv, VERSION_TIMEOUT_MS, VERSION_OUTPUT_MAX, &text, &status, msg);
-	if (err == PV_ERR_NOENT)
-		pv_err_set(msg, err,
-		           "QEMU binary %s is not there or not executable: install the package "
-		           "qemu-system-x86 or name another binary",
-		           qemu);
-	else if (err)
-		pv_err_wrap(msg, err, "cannot ask %s for its version", qemu);
-	else if (status != 0 ||
-	         sscanf(pv_buf_str(&text), "QEMU emulator version %9u.%9u.%9u", &major, &minor, &micro) != 3)
-		err = pv_err_set(msg, PV_ERR_FOREIGN, "%s is no QEMU system emulator: %s --version does not say so",
-		                 qemu, qemu);
-	else {
-		snprintf(out, 32, "%u.%u.%u", major, minor, micro);
-		if (major < 7 || (major == 7 && minor < 2))
-			err = pv_err_set(msg, PV_ERR_VERSION,
-			                 "%s is QEMU %s, and 7.2 or newer is needed: install the package "
-			                 "qemu-system-x86 of Debian 12 or newer, or name another binary",
-			                 qemu, out);
-	}
-	pv_buf_free(&text);
-	return err;
 }

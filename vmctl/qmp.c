@@ -7,61 +7,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "proto/mem.h"
+#include "vmctl/qmp_internal.h"
 
-#define LINE_MAX_BYTES     (16u << 20)
-#define READ_BYTES         (64u << 10)
-#define READS_A_TURN       16 /* then the loop gets to see others */
-#define JSON_DEPTH         64
-#define DEFAULT_TIMEOUT_MS 30000
-#define OPEN_MAX           1024 /* commands without an answer; more are refused */
-
-struct command {
-	TAILQ_ENTRY(command) entry;
-	struct pv_qmp *qmp;
-	uint64_t id;
-	char *name;
-	pv_qmp_reply_cb *reply;
-	void *arg;
-	struct event *timer;
-	bool refused; /* never sent; the timer brings the news out of the caller's call */
-};
-
-/* GREETING -> NEGOTIATING -> READY; CLOSED from anywhere. */
-enum state { GREETING, NEGOTIATING, READY, CLOSED };
-
-struct pv_qmp {
-	struct event_base *base;
-	const struct pv_qmp_handler *handler;
-	void *arg;
-	int fd;
-	struct event *readable;
-	struct event *writable;
-	struct pv_buf out;  /* bytes for the socket */
-	struct pv_buf held; /* commands given before READY */
-	struct pv_buf in;   /* an unfinished line */
-	enum state state;
-	char version[32];
-	uint64_t last_id;
-	size_t n_open;
-	TAILQ_HEAD(command_list, command) open;
-	unsigned depth; /* handlers of the loop in progress; the last one frees a destroyed object */
-	bool destroyed;
-};
+#define LINE_MAX_BYTES (16u << 20)
+#define READ_BYTES     (64u << 10)
+#define READS_A_TURN   16 /* then the loop gets to see others */
+#define JSON_DEPTH     64
 
 /* ---- life ---- */
 
-static void enter(struct pv_qmp *qmp)
+void pv_qmp_enter(struct pv_qmp *qmp)
 {
 	qmp->depth++;
 }
 
 /* False if the object is gone. */
-static bool leave(struct pv_qmp *qmp)
+bool pv_qmp_leave(struct pv_qmp *qmp)
 {
 	if (--qmp->depth > 0 || !qmp->destroyed)
 		return !qmp->destroyed;
@@ -77,12 +40,14 @@ static void command_free(struct command *command)
 	free(command);
 }
 
-/* Takes the command out of the list and calls its owner. The caller holds an enter(). */
-static void finish(struct pv_qmp *qmp, struct command *command, enum pv_err err, struct json_object *ret,
+/* Takes the command out of the list and calls its owner. The caller holds an pv_qmp_enter(). */
+void pv_qmp_finish(struct pv_qmp *qmp, struct command *command, enum pv_err err, struct json_object *ret,
                    const struct pv_errmsg *msg)
 {
 	TAILQ_REMOVE(&qmp->open, command, entry);
 	qmp->n_open--;
+	if (qmp->fd_open == command)
+		qmp->fd_open = NULL;
 	if (command->reply)
 		command->reply(command->arg, err, ret, msg);
 	command_free(command);
@@ -92,6 +57,7 @@ static void release_io(struct pv_qmp *qmp)
 {
 	if (qmp->fd < 0)
 		return;
+	pv_qmp_drop_fd(qmp);
 	event_free(qmp->readable);
 	event_free(qmp->writable);
 	close(qmp->fd);
@@ -101,8 +67,8 @@ static void release_io(struct pv_qmp *qmp)
 	pv_buf_free(&qmp->in);
 }
 
-/* The caller holds an enter(). */
-static void fail(struct pv_qmp *qmp, enum pv_err err, const char *reason)
+/* The caller holds an pv_qmp_enter(). */
+void pv_qmp_fail(struct pv_qmp *qmp, enum pv_err err, const char *reason)
 {
 	struct pv_errmsg *msg = PV_NEW(struct pv_errmsg);
 	struct command *command;
@@ -111,124 +77,11 @@ static void fail(struct pv_qmp *qmp, enum pv_err err, const char *reason)
 	release_io(qmp);
 	while (!qmp->destroyed && (command = TAILQ_FIRST(&qmp->open)) != NULL) {
 		pv_err_set(msg, PV_ERR_LOST, "QMP command %s was not answered: %s", command->name, reason);
-		finish(qmp, command, PV_ERR_LOST, NULL, msg);
+		pv_qmp_finish(qmp, command, PV_ERR_LOST, NULL, msg);
 	}
 	if (!qmp->destroyed)
 		qmp->handler->closed(qmp->arg, err, reason);
 	free(msg);
-}
-
-/* ---- sending ---- */
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct command *command = arg;
-	struct pv_qmp *qmp = command->qmp;
-	struct pv_errmsg *msg = PV_NEW(struct pv_errmsg);
-	enum pv_err err = PV_ERR_TIMEOUT;
-
-	(void)fd;
-	(void)what;
-	enter(qmp);
-	if (command->refused && qmp->state == CLOSED)
-		err = pv_err_set(msg, PV_ERR_LOST, "QMP command %s cannot be sent: the connection is closed",
-		                 command->name);
-	else if (command->refused)
-		err = pv_err_set(msg, PV_ERR_BUSY, "QMP command %s was not sent: %d commands wait for an answer",
-		                 command->name, OPEN_MAX);
-	else
-		pv_err_set(msg, err, "QMP command %s was not answered in time", command->name);
-	finish(qmp, command, err, NULL, msg);
-	free(msg);
-	leave(qmp);
-}
-
-static struct command *command_new(struct pv_qmp *qmp, const char *name, unsigned timeout_ms, pv_qmp_reply_cb *reply,
-                                   void *arg)
-{
-	struct command *command = PV_NEW(struct command);
-	struct timeval tv;
-
-	command->qmp = qmp;
-	command->id = ++qmp->last_id;
-	command->name = pv_xstrdup(name);
-	command->reply = reply;
-	command->arg = arg;
-	command->refused = qmp->state == CLOSED || qmp->n_open >= OPEN_MAX;
-	command->timer = evtimer_new(qmp->base, on_timer, command);
-	if (timeout_ms == 0)
-		timeout_ms = DEFAULT_TIMEOUT_MS;
-	if (command->refused)
-		timeout_ms = 0;
-	tv.tv_sec = timeout_ms / 1000;
-	tv.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000;
-	if (!command->timer || evtimer_add(command->timer, &tv) != 0)
-		PV_BUG("no timer for QMP command %s", name);
-	TAILQ_INSERT_TAIL(&qmp->open, command, entry);
-	qmp->n_open++;
-	return command;
-}
-
-/* Takes `args`. */
-static void encode(struct pv_buf *to, uint64_t id, const char *name, struct json_object *args)
-{
-	struct json_object *root = json_object_new_object();
-	const char *text;
-	size_t len;
-
-	json_object_object_add(root, "execute", json_object_new_string(name));
-	if (args)
-		json_object_object_add(root, "arguments", args);
-	json_object_object_add(root, "id", json_object_new_uint64(id));
-	text = json_object_to_json_string_length(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	pv_buf_add(to, text, len);
-	pv_buf_add(to, "\n", 1);
-	json_object_put(root);
-}
-
-static void send_command(struct pv_qmp *qmp, struct pv_buf *to, const char *name, struct json_object *args,
-                         unsigned timeout_ms, pv_qmp_reply_cb *reply, void *arg)
-{
-	struct command *command = command_new(qmp, name, timeout_ms, reply, arg);
-
-	if (command->refused) {
-		json_object_put(args);
-		return;
-	}
-	encode(to, command->id, name, args);
-	if (to == &qmp->out)
-		event_add(qmp->writable, NULL);
-}
-
-void pv_qmp_execute(struct pv_qmp *qmp, const char *name, struct json_object *args, unsigned timeout_ms,
-                    pv_qmp_reply_cb *reply, void *arg)
-{
-	PV_ASSERT(!qmp->destroyed);
-	send_command(qmp, qmp->state == READY ? &qmp->out : &qmp->held, name, args, timeout_ms, reply, arg);
-}
-
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
-	struct pv_qmp *qmp = arg;
-	char reason[128];
-	ssize_t n;
-
-	(void)what;
-	n = send(fd, qmp->out.data, qmp->out.len, MSG_NOSIGNAL);
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		/* What QEMU said before it went away is still to be read. */
-		if (errno == EPIPE || errno == ECONNRESET)
-			return;
-		snprintf(reason, sizeof reason, "cannot write to QEMU: %s", strerror(errno));
-		enter(qmp);
-		fail(qmp, PV_ERR_LOST, reason);
-		leave(qmp);
-		return;
-	}
-	if (n > 0)
-		pv_buf_drain(&qmp->out, (size_t)n);
-	if (qmp->out.len > 0)
-		event_add(qmp->writable, NULL);
 }
 
 /* ---- receiving ---- */
@@ -243,10 +96,13 @@ static void on_capabilities(void *arg, enum pv_err err, struct json_object *ret,
 		return;
 	if (err) {
 		snprintf(reason, sizeof reason, "%.500s", msg->text);
-		fail(qmp, err == PV_ERR_INVAL ? PV_ERR_PROTOCOL : err, reason);
+		pv_qmp_fail(qmp, err == PV_ERR_INVAL ? PV_ERR_PROTOCOL : err, reason);
 		return;
 	}
 	qmp->state = READY;
+	if (qmp->fd_out_held)
+		qmp->fd_out_at += qmp->out.len;
+	qmp->fd_out_held = false;
 	pv_buf_add(&qmp->out, qmp->held.data, qmp->held.len);
 	pv_buf_free(&qmp->held);
 	if (qmp->out.len > 0)
@@ -268,13 +124,13 @@ static void on_greeting(struct pv_qmp *qmp, struct json_object *greeting)
 
 	if (!json_object_object_get_ex(greeting, "version", &version) ||
 	    !json_object_object_get_ex(version, "qemu", &qemu)) {
-		fail(qmp, PV_ERR_PROTOCOL, "QEMU's greeting names no version");
+		pv_qmp_fail(qmp, PV_ERR_PROTOCOL, "QEMU's greeting names no version");
 		return;
 	}
 	snprintf(qmp->version, sizeof qmp->version, "%d.%d.%d", version_part(qemu, "major"),
 	         version_part(qemu, "minor"), version_part(qemu, "micro"));
 	qmp->state = NEGOTIATING;
-	send_command(qmp, &qmp->out, "qmp_capabilities", NULL, 0, on_capabilities, qmp);
+	pv_qmp_send(qmp, &qmp->out, "qmp_capabilities", NULL, -1, 0, on_capabilities, qmp);
 }
 
 static struct command *find(struct pv_qmp *qmp, struct json_object *message)
@@ -303,14 +159,14 @@ static void on_answer(struct pv_qmp *qmp, struct json_object *message, struct js
 	if (!command)
 		return;
 	if (!error) {
-		finish(qmp, command, PV_OK, ret, NULL);
+		pv_qmp_finish(qmp, command, PV_OK, ret, NULL);
 		return;
 	}
 	msg = PV_NEW(struct pv_errmsg);
 	if (!json_object_object_get_ex(error, "desc", &text) || !text)
 		text = error;
 	pv_err_set(msg, PV_ERR_INVAL, "QEMU refused %s: %s", command->name, json_object_get_string(text));
-	finish(qmp, command, PV_ERR_INVAL, NULL, msg);
+	pv_qmp_finish(qmp, command, PV_ERR_INVAL, NULL, msg);
 	free(msg);
 }
 
@@ -322,20 +178,20 @@ static void on_message(struct pv_qmp *qmp, struct json_object *message)
 		if (json_object_object_get_ex(message, "QMP", &part))
 			on_greeting(qmp, part);
 		else
-			fail(qmp, PV_ERR_PROTOCOL, "the peer did not greet as QEMU does");
+			pv_qmp_fail(qmp, PV_ERR_PROTOCOL, "the peer did not greet as QEMU does");
 	} else if (json_object_object_get_ex(message, "event", &part)) {
 		if (!json_object_object_get_ex(message, "data", &data))
 			data = NULL;
 		if (json_object_is_type(part, json_type_string))
 			qmp->handler->event(qmp->arg, json_object_get_string(part), data);
 		else
-			fail(qmp, PV_ERR_PROTOCOL, "QEMU sent an event without a name");
+			pv_qmp_fail(qmp, PV_ERR_PROTOCOL, "QEMU sent an event without a name");
 	} else if (json_object_object_get_ex(message, "return", &part)) {
 		on_answer(qmp, message, part, NULL);
 	} else if (json_object_object_get_ex(message, "error", &part) && part) {
 		on_answer(qmp, message, NULL, part);
 	} else {
-		fail(qmp, PV_ERR_PROTOCOL, "QEMU sent a message that is neither answer nor event");
+		pv_qmp_fail(qmp, PV_ERR_PROTOCOL, "QEMU sent a message that is neither answer nor event");
 	}
 }
 
@@ -357,7 +213,7 @@ static void on_line(struct pv_qmp *qmp, const char *line, size_t len)
 	if (!message || json_tokener_get_parse_end(tok) != len || !json_object_is_type(message, json_type_object)) {
 		snprintf(reason, sizeof reason, "QEMU sent a line that is no JSON object (%s)",
 		         json_tokener_error_desc(json_tokener_get_error(tok)));
-		fail(qmp, PV_ERR_PROTOCOL, reason);
+		pv_qmp_fail(qmp, PV_ERR_PROTOCOL, reason);
 	} else {
 		on_message(qmp, message);
 	}
@@ -387,7 +243,7 @@ static void take_lines(struct pv_qmp *qmp, size_t scanned)
 		free(line);
 	}
 	if (usable(qmp) && qmp->in.len > LINE_MAX_BYTES)
-		fail(qmp, PV_ERR_PROTOCOL, "QEMU sent a line of more than 16 MiB");
+		pv_qmp_fail(qmp, PV_ERR_PROTOCOL, "QEMU sent a line of more than 16 MiB");
 }
 
 /* False if there is nothing more to read now. */
@@ -403,7 +259,7 @@ static bool read_some(struct pv_qmp *qmp)
 		return false;
 	if (n <= 0) {
 		snprintf(reason, sizeof reason, "%s", n == 0 ? "QEMU closed the connection" : strerror(errno));
-		fail(qmp, PV_ERR_LOST, reason);
+		pv_qmp_fail(qmp, PV_ERR_LOST, reason);
 		return false;
 	}
 	qmp->in.len += (size_t)n;
@@ -418,10 +274,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	enter(qmp);
+	pv_qmp_enter(qmp);
 	for (int i = 0; i < READS_A_TURN && usable(qmp) && read_some(qmp); i++)
 		;
-	leave(qmp);
+	pv_qmp_leave(qmp);
 }
 
 /* ---- making and unmaking ---- */
@@ -434,11 +290,12 @@ struct pv_qmp *pv_qmp_create(struct event_base *base, int fd, const struct pv_qm
 	qmp->handler = handler;
 	qmp->arg = arg;
 	qmp->fd = fd;
+	qmp->fd_out = -1;
 	qmp->state = GREETING;
 	TAILQ_INIT(&qmp->open);
 	evutil_make_socket_nonblocking(fd);
 	qmp->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, qmp);
-	qmp->writable = event_new(base, fd, EV_WRITE, on_writable, qmp);
+	qmp->writable = event_new(base, fd, EV_WRITE, pv_qmp_on_writable, qmp);
 	if (!qmp->readable || !qmp->writable || event_add(qmp->readable, NULL) != 0)
 		PV_BUG("cannot watch the QMP socket");
 	return qmp;
@@ -458,6 +315,6 @@ void pv_qmp_destroy(struct pv_qmp *qmp)
 		command_free(command);
 	}
 	qmp->destroyed = true;
-	enter(qmp);
-	leave(qmp);
+	pv_qmp_enter(qmp);
+	pv_qmp_leave(qmp);
 }

@@ -36,6 +36,12 @@ struct pv_qmp *pv_qmp_create(struct event_base *base, int fd, const struct pv_qm
 void pv_qmp_execute(struct pv_qmp *qmp, const char *name, struct json_object *args, unsigned timeout_ms,
                     pv_qmp_reply_cb *reply, void *arg);
 
+/* The same with a descriptor, for commands that take one (getfd, add-fd); it is taken over and closed when it is sent or never will be. QEMU (7.2)
+ * keeps the last descriptor that came only, so that the next one may be sent when this command is answered: until then another such
+ * command gets PV_ERR_BUSY. */
+void pv_qmp_execute_fd(struct pv_qmp *qmp, const char *name, struct json_object *args, int fd, unsigned timeout_ms,
+                       pv_qmp_reply_cb *reply, void *arg);
+
 /* Closes without any further callback. NULL is fine. May be called inside a callback. */
 void pv_qmp_destroy(struct pv_qmp *qmp);
 

@@ -1,12 +1,16 @@
 /* The snapshot cache: a directory of packed snapshots under keys, shared by processes.
  *
  *   <key>.snap          a VM          <key>.lab/         a lab: lab.json and a .snap a VM       <key>.inputs.json   manifest of a fixture
- *   <key>.snap.lock, <key>.lab.lock   held (flock) by who makes the entry; text: run id, pid, file
+ *   <key>.snap.lock, <key>.lab.lock   held (an OFD lock) by who makes the entry; text: run id, pid, file
  *   hot/<key>/<name>    mappable copies: made when first used, shared, held (flock, shared) by every open use and every QEMU that maps them
  *   templates/          a store of its own of the same layout, for boot templates
  *
- * An entry appears whole or not at all. Nothing here needs cleaning up after a process that was killed: locks go with their holders, and names with
- * ".tmp" of dead processes are removed by the next pv_store_evict(). Keys are 64 hexadecimal digits.
+ * An entry appears whole or not at all, and is on the disk then. It may be evicted at any time while nobody uses it: who has looked, and then
+ * finds nothing to use (PV_ERR_NOENT), looks again. The manifest of the inputs appears after the entry of which it tells, and an older one goes
+ * before: an entry that should have one and has none is not to be used.
+ *
+ * Nothing here needs cleaning up after a process that was killed: locks go with their holders, and names with ".tmp-" of dead processes are
+ * removed by the next pv_store_evict(). Keys are 64 hexadecimal digits (lower case). Any thread may call any of this.
  */
 #ifndef PV_VMCTL_SNAPSHOT_STORE_H
 #define PV_VMCTL_SNAPSHOT_STORE_H
@@ -44,6 +48,10 @@ void pv_store_touch(struct pv_store *store, const char *key, enum pv_store_kind 
 /* Tries to become the one who makes it. PV_ERR_BUSY: another one does; `held_by` (may be NULL) gets its text, which the caller frees. Never blocks. */
 enum pv_err pv_store_lock(struct pv_store *store, const char *key, enum pv_store_kind kind, const char *holder,
                           struct pv_store_lock **out, char **held_by, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Path of the lock's file, there or not; the caller frees it. */
+char *pv_store_lock_path(const struct pv_store *store, const char *key, enum pv_store_kind kind);
+/* Waits until nobody holds the lock of this file. Blocks; any thread; needs no store. */
+void pv_store_await_lock(const char *path);
 /* Removes the lock's file too. NULL is fine. */
 void pv_store_unlock(struct pv_store_lock *lock);
 

@@ -40,6 +40,12 @@ static enum pv_err check_file(const struct pv_state *state, const struct pv_file
 	}
 	if (!file->dispatched && (!idle || file->passed + file->failed + file->skipped + file->flaky > 0))
 		BREACH("file %u is at work, but was never dispatched", file->id);
+	if (file->builds_for >= file->id)
+		BREACH("file %u builds for file %u, which is no older one", file->id, file->builds_for);
+	if (file->build_call != 0 &&
+	    (file->builds_for == 0 || !file->dispatched || file->verdict != PV__VERDICT__VERDICT_UNSPECIFIED ||
+	     file->build_call >= state->next_call))
+		BREACH("file %u has a build under way, and is no builder at work", file->id);
 	return check_file_test(state, file, msg);
 }
 

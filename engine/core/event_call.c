@@ -14,16 +14,40 @@ static enum pv_err refuse_start(const struct pv_vm *vm, enum pv_vm_op op, struct
 		                  "the VM \"%s\" is %s, and a %s is in flight: a %s must wait for its end", name,
 		                  pv_vm_state_name(vm->state), pv_vm_op_name(vm->in_flight), pv_vm_op_name(op));
 	if (vm->state == PV__VM_STATE__VM_STATE_DEAD)
-		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is dead: %s; shutdown(), then boot() revives it",
-		                  name, vm->dead_reason);
+		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is dead: %s; shutdown(), then %s() revives it",
+		                  name, vm->dead_reason, op == PV_VM_OP_RESTORE ? "restore" : "boot");
 	if (vm->state == PV__VM_STATE__VM_STATE_PAUSED && op == PV_VM_OP_GUEST)
 		return pv_err_set(msg, PV_ERR_STATE,
 		                  "the VM \"%s\" is paused: its vCPUs stand still; resume() it first", name);
 	return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is %s: a %s needs it %s", name, pv_vm_state_name(vm->state),
 	                  pv_vm_op_name(op),
-	                  op == PV_VM_OP_BOOT     ? "created or shutdown"
-	                  : op == PV_VM_OP_RESUME ? "paused"
-	                                          : "booted");
+	                  op == PV_VM_OP_BOOT || op == PV_VM_OP_RESTORE ? "created or shutdown"
+	                  : op == PV_VM_OP_RESUME                       ? "paused"
+	                  : op == PV_VM_OP_SNAPSHOT                     ? "booted or paused"
+	                                                                : "booted");
+}
+
+static bool is_absolute(ProtobufCBinaryData path)
+{
+	return path.len > 0 && path.data[0] == '/';
+}
+
+/* What a snapshot or a restore needs beside the right state. */
+static enum pv_err check_snapshot(const struct pv_state *state, const struct pv_vm *vm, const Pv__CallStarted *body,
+                                  struct pv_errmsg *msg)
+{
+	if (body->op_case == PV__CALL_STARTED__OP_RESTORE)
+		return is_absolute(body->restore->path)
+		           ? PV_OK
+		           : pv_err_set(msg, PV_ERR_INVAL, "a restore needs an absolute path");
+	if (body->op_case != PV__CALL_STARTED__OP_SNAPSHOT)
+		return PV_OK;
+	if (!is_absolute(body->snapshot->path))
+		return pv_err_set(msg, PV_ERR_INVAL, "a snapshot needs an absolute path");
+	if (body->snapshot->paused && vm->state != PV__VM_STATE__VM_STATE_PAUSED)
+		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is %s: the snapshot of a lab needs it paused",
+		                  vm->res.name, pv_vm_state_name(vm->state));
+	return pv_culprits_check(state, vm, msg);
 }
 
 static enum pv_err check_task(const struct pv_state *state, const Pv__Event *event, uint32_t file,
@@ -41,23 +65,40 @@ static enum pv_err check_task(const struct pv_state *state, const Pv__Event *eve
 	return PV_OK;
 }
 
+/* What a call on the host names beside itself. */
+static enum pv_err check_host_body(const Pv__CallStarted *body, uint64_t id, struct pv_errmsg *msg)
+{
+	uint64_t run = body->op_case == PV__CALL_STARTED__OP_HOST_READ ? body->host_read->run : 0;
+
+	switch (body->op_case) {
+	case PV__CALL_STARTED__OP_HOST_WRITE:
+		run = body->host_write->run;
+		/* fallthrough */
+	case PV__CALL_STARTED__OP_HOST_READ:
+		if (run == 0 || run >= id)
+			return pv_err_set(msg, PV_ERR_INVAL, "a %s names no command", pv_call_op_name(body->op_case));
+		return PV_OK;
+	case PV__CALL_STARTED__OP_FIXTURE:
+		return pv_fixture_check_call(body->fixture, msg);
+	default:
+		return PV_OK;
+	}
+}
+
 /* A call on the host. */
 static enum pv_err check_host_started(const struct pv_state *state, const Pv__Event *event, uint64_t id,
                                       struct pv_errmsg *msg)
 {
 	const Pv__CallStarted *body = event->call_started;
 	struct pv_file *file;
-	uint64_t run = body->op_case == PV__CALL_STARTED__OP_HOST_READ    ? body->host_read->run
-	               : body->op_case == PV__CALL_STARTED__OP_HOST_WRITE ? body->host_write->run
-	                                                                  : 0;
 	enum pv_err err = pv_check_running_file(state, event, &file, msg);
 
 	if (err == PV_OK && body->vm != 0)
 		err = pv_err_set(msg, PV_ERR_INVAL, "a %s concerns no VM", pv_call_op_name(body->op_case));
 	if (err == PV_OK && pv_call_is_of_bridge(body->op_case))
 		err = pv_captures_check_call(state, event, msg);
-	else if (err == PV_OK && body->op_case != PV__CALL_STARTED__OP_HOST_RUN && (run == 0 || run >= id))
-		err = pv_err_set(msg, PV_ERR_INVAL, "a %s names no command", pv_call_op_name(body->op_case));
+	else if (err == PV_OK)
+		err = check_host_body(body, id, msg);
 	if (err == PV_OK)
 		err = pv_check_new_id(state, "call", id, state->next_call, UINT64_MAX, msg);
 	return err == PV_OK ? check_task(state, event, event->file, msg) : err;
@@ -85,6 +126,8 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 		err = check_task(state, event, (*vm)->res.file, msg);
 	if (err == PV_OK && !pv_vm_may_start((*vm)->state, (*vm)->in_flight, op))
 		err = refuse_start(*vm, op, msg);
+	if (err == PV_OK)
+		err = check_snapshot(state, *vm, body, msg);
 	if (err == PV_OK && pv_call_bridge(body) != 0)
 		err = pv_captures_check_call(state, event, msg);
 	return err == PV_OK ? pv_objects_check_call(*vm, body, msg) : err;
@@ -104,9 +147,28 @@ static enum pv_err decide_started(const struct pv_state *state, Pv__Event *propo
 	return PV_OK;
 }
 
+/* A restore of the VM goes by these, so that one with the options of a single boot finds its own snapshot fitting. */
+static void remember_spec(struct pv_vm *vm, const Pv__CallStarted *body)
+{
+	const Pv__VmSpec *given = pv_call_spec(body);
+	Pv__VmSpec kept;
+
+	if (given == NULL)
+		return;
+	kept = *given;
+	kept.n_files = 0;
+	kept.files = NULL;
+	kept.has_wait_ms = 0;
+	kept.has_template_ = 0;
+	if (vm->last_spec != NULL)
+		pv__vm_spec__free_unpacked(vm->last_spec, NULL);
+	vm->last_spec = pv_vm_spec_copy(&kept);
+}
+
 static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
 {
 	const Pv__CallStarted *body = event->call_started;
+	bool has_site = event->site != NULL && event->site->source != NULL;
 	struct pv_vm *vm;
 	enum pv_err err = check_started(state, event, body->id, &vm, msg);
 
@@ -119,6 +181,8 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	                       .vm = vm != NULL ? vm->res.id : 0,
 	                       .life = vm != NULL ? vm->life : 0,
 	                       .op = body->op_case,
+	                       .source = has_site ? pv_xstrdup(event->site->source) : NULL,
+	                       .line = has_site ? event->site->line : 0,
 	                   });
 	state->next_call += body->id == state->next_call;
 	if (pv_call_is_of_bridge(body->op_case))
@@ -126,6 +190,7 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	if (vm == NULL)
 		return PV_OK;
 	pv_objects_call_started(vm, event);
+	remember_spec(vm, body);
 	if (pv_vm_op_of(body) != PV_VM_OP_GUEST && pv_vm_op_of(body) != PV_VM_OP_HOST) {
 		vm->in_flight = pv_vm_op_of(body);
 		vm->lifecycle_call = body->id;
@@ -142,7 +207,10 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 		return true;
 	switch (op) {
 	case PV__CALL_STARTED__OP_BOOT:
+	case PV__CALL_STARTED__OP_RESTORE:
 		return outcome == PV__CALL_ENDED__OUTCOME_BOOT;
+	case PV__CALL_STARTED__OP_SNAPSHOT:
+		return outcome == PV__CALL_ENDED__OUTCOME_SNAPSHOT;
 	case PV__CALL_STARTED__OP_RUN:
 	case PV__CALL_STARTED__OP_WAIT:
 	case PV__CALL_STARTED__OP_WORKER_RUN:
@@ -166,6 +234,8 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 	case PV__CALL_STARTED__OP_STDIN_WRITE:
 	case PV__CALL_STARTED__OP_HOST_WRITE:
 		return outcome == PV__CALL_ENDED__OUTCOME_COUNT;
+	case PV__CALL_STARTED__OP_FIXTURE:
+		return outcome == PV__CALL_ENDED__OUTCOME_FIXTURE;
 	case PV__CALL_STARTED__OP_NIC_COUNTERS:
 		return outcome == PV__CALL_ENDED__OUTCOME_NIC_COUNTERS;
 	default:
@@ -216,6 +286,9 @@ static enum pv_err check_ended(const struct pv_state *state, const Pv__Event *ev
 	if (body->error == NULL || !outcome_fits((*call)->op, body->outcome_case))
 		return pv_err_set(msg, PV_ERR_INVAL, "the outcome of call %llu is not one of a %s",
 		                  (unsigned long long)body->id, pv_call_op_name((*call)->op));
+	if (body->outcome_case == PV__CALL_ENDED__OUTCOME_BOOT && body->boot->paused &&
+	    (*call)->op != PV__CALL_STARTED__OP_RESTORE)
+		return pv_err_set(msg, PV_ERR_INVAL, "a boot does not end paused");
 	return outcome_of(body, outcome, msg);
 }
 
@@ -241,9 +314,11 @@ static void move_vm(const struct pv_state *state, struct pv_vm *vm, const struct
 		vm->in_flight = PV_VM_OP_NONE;
 		vm->lifecycle_call = 0;
 	}
-	if (op == PV_VM_OP_BOOT && outcome == PV_VM_OUTCOME_OK) {
+	if ((op == PV_VM_OP_BOOT || op == PV_VM_OP_RESTORE) && outcome == PV_VM_OUTCOME_OK) {
 		vm->boots++;
 		vm->booted_mono_ns = event->mono_ns;
+		if (next == PV__VM_STATE__VM_STATE_BOOTED && event->call_ended->boot->paused)
+			next = PV__VM_STATE__VM_STATE_PAUSED;
 	}
 	if (outcome == PV_VM_OUTCOME_DEAD)
 		pv_vm_end_life(state, vm, next, event->call_ended->error->message);
@@ -270,8 +345,7 @@ static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, s
 	if (vm != NULL)
 		move_vm(state, vm, call, event, outcome);
 	pv_captures_call_ended(state, call, outcome == PV_VM_OUTCOME_OK);
-	HASH_DEL(state->calls, call);
-	free(call);
+	pv_call_remove(state, call);
 	return PV_OK;
 }
 

@@ -8,6 +8,9 @@ static enum pv_err check_discovered(const struct pv_state *state, const Pv__File
 {
 	if (body->path == NULL || body->path[0] == '\0')
 		return pv_err_set(msg, PV_ERR_INVAL, "a file needs a path");
+	if (body->builds_for != 0 && pv_file_find(state, body->builds_for) == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "the builder %s names file %u, which is not there", body->path,
+		                  body->builds_for);
 	return pv_check_new_id(state, "file", id, (uint64_t)state->n_files + 1, UINT32_MAX, msg);
 }
 
@@ -30,7 +33,7 @@ static enum pv_err apply_discovered(struct pv_state *state, const Pv__Event *eve
 	enum pv_err err = check_discovered(state, body, body->id, msg);
 
 	if (err == PV_OK)
-		pv_file_add(state, body->path);
+		pv_file_add(state, body->path, body->builds_for);
 	return err;
 }
 
@@ -107,6 +110,9 @@ static enum pv_err check_completed(const struct pv_state *state, const Pv__Event
 		return pv_err_set(msg, PV_ERR_STATE, "the file %s cannot complete: its lab is still open", file->path);
 	if (file->has_claim)
 		return pv_err_set(msg, PV_ERR_STATE, "the file %s cannot complete: it still holds its claim",
+		                  file->path);
+	if (file->build_call != 0)
+		return pv_err_set(msg, PV_ERR_STATE, "the file %s cannot complete: its build is still under way",
 		                  file->path);
 	*out = file;
 	return PV_OK;

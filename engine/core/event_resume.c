@@ -65,8 +65,7 @@ static void drop_calls(struct pv_state *state, uint32_t file)
 	HASH_ITER (hh, state->calls, call, next) {
 		if (call->file != file)
 			continue;
-		HASH_DEL(state->calls, call);
-		free(call);
+		pv_call_remove(state, call);
 	}
 }
 
@@ -85,8 +84,8 @@ static enum pv_err apply_restarted(struct pv_state *state, const Pv__Event *even
 {
 	struct pv_file *file = NULL;
 	enum pv_err err = check_restarted(state, event, &file, msg);
+	uint32_t id, builds_for;
 	char *path;
-	uint32_t id;
 
 	if (err != PV_OK)
 		return err;
@@ -96,7 +95,8 @@ static enum pv_err apply_restarted(struct pv_state *state, const Pv__Event *even
 	free(file->test_name);
 	path = file->path;
 	id = file->id;
-	*file = (struct pv_file){ .id = id, .path = path };
+	builds_for = file->builds_for;
+	*file = (struct pv_file){ .id = id, .path = path, .builds_for = builds_for };
 	return PV_OK;
 }
 

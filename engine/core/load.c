@@ -35,7 +35,8 @@ static enum pv_err load_file(struct pv_state *state, const Pv__FileState *node, 
 
 	if (node->id != state->n_files + 1 || node->path == NULL)
 		BREACH("file %u stands out of order or has no path", node->id);
-	file = pv_file_add(state, node->path);
+	file = pv_file_add(state, node->path, node->builds_for);
+	file->build_call = node->build_call;
 	file->dispatched = node->dispatched;
 	file->verdict = node->verdict;
 	file->test = node->test;
@@ -151,6 +152,7 @@ static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint3
 	pv_resource_add(state, &vm->res, PV__MEMBER_KIND__MEMBER_KIND_VM, node->id, node->file, node->name, home);
 	vm->profile = profile;
 	vm->spec = pv_vm_spec_copy(node->spec);
+	vm->last_spec = pv_vm_spec_copy(node->last_spec);
 	vm->state = node->state;
 	vm->lifecycle_call = node->lifecycle_call;
 	vm->dead_reason = node->dead_reason != NULL ? pv_xstrdup(node->dead_reason) : NULL;
@@ -255,6 +257,7 @@ static enum pv_err load_calls(struct pv_state *state, const Pv__LabState *in, st
 		Pv__CallStarted__OpCase op =
 		    node->op != NULL ? pv_call_op_of_name(node->op) : PV__CALL_STARTED__OP__NOT_SET;
 		struct pv_vm *vm = pv_vm_find(state, node->vm);
+		const char *source = node->site != NULL ? node->site->source : NULL;
 
 		if (node->id <= last || op == PV__CALL_STARTED__OP__NOT_SET)
 			BREACH("call %llu stands out of order or is of an unknown kind", (unsigned long long)node->id);
@@ -266,6 +269,8 @@ static enum pv_err load_calls(struct pv_state *state, const Pv__LabState *in, st
 		                       .vm = node->vm,
 		                       .life = node->life,
 		                       .op = op,
+		                       .source = source != NULL ? pv_xstrdup(source) : NULL,
+		                       .line = source != NULL ? node->site->line : 0,
 		                   });
 		if (vm != NULL && vm->lifecycle_call == node->id)
 			vm->in_flight = pv_vm_op_of_case(op);

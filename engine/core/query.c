@@ -50,6 +50,7 @@ bool pv_state_vm(const struct pv_state *state, uint32_t id, struct pv_vm_view *o
 		.dead_reason = vm->dead_reason,
 		.boots = vm->boots,
 		.booted_mono_ns = vm->booted_mono_ns,
+		.last_spec = vm->last_spec != NULL ? vm->last_spec : &nothing_staged,
 	};
 	return true;
 }
@@ -88,6 +89,8 @@ bool pv_state_file(const struct pv_state *state, uint32_t id, struct pv_file_vie
 		.flaky = file->flaky,
 		.has_claim = file->has_claim,
 		.claim = file->claim,
+		.builds_for = file->builds_for,
+		.build_call = file->build_call,
 	};
 	return true;
 }

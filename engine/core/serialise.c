@@ -19,6 +19,8 @@ static void put_file(Pv__FileState *node, Pv__Amount *claim, const struct pv_fil
 	SET(node, skipped, file->skipped);
 	SET(node, flaky, file->flaky);
 	SET(node, next_anonymous, file->next_anonymous);
+	SET(node, builds_for, file->builds_for);
+	SET(node, build_call, file->build_call);
 	if (!file->has_claim)
 		return;
 	SET(claim, memory_bytes, file->claim.memory_bytes);
@@ -117,6 +119,7 @@ static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 	node->name = (char *)(uintptr_t)vm->res.name;
 	node->profile = (char *)(uintptr_t)vm->profile;
 	node->spec = vm->spec;
+	node->last_spec = vm->last_spec;
 	SET(node, state, vm->state);
 	SET(node, lifecycle_call, vm->lifecycle_call);
 	node->dead_reason = vm->dead_reason;
@@ -148,7 +151,7 @@ static void put_task(Pv__TaskState *node, const struct pv_task *task)
 	SET(node, test, task->test);
 }
 
-static void put_call(Pv__CallState *node, const struct pv_call *call)
+static void put_call(Pv__CallState *node, Pv__Site *site, const struct pv_call *call)
 {
 	SET(node, id, call->id);
 	SET(node, file, call->file);
@@ -156,6 +159,11 @@ static void put_call(Pv__CallState *node, const struct pv_call *call)
 	SET(node, vm, call->vm);
 	node->op = (char *)(uintptr_t)pv_call_op_name(call->op);
 	SET(node, life, call->life);
+	if (call->source == NULL)
+		return;
+	site->source = call->source;
+	SET(site, line, call->line);
+	node->site = site;
 }
 
 /* The tasks are an array of their own, which the caller frees. */
@@ -186,6 +194,7 @@ static void put_barrier(Pv__BarrierState *node, const struct pv_barrier *barrier
 /* The messages inside of nodes, which the nodes do not own. */
 struct parts {
 	Pv__Amount *claims; /* by index of the file */
+	Pv__Site *sites;    /* by index of the call */
 };
 
 static void put_files(Pv__LabState *out, const struct pv_state *state, struct parts *parts)
@@ -225,10 +234,11 @@ static void put_resources(Pv__LabState *out, const struct pv_state *state)
 		put_bridge(bridge++, resource);
 }
 
-static void put_work(Pv__LabState *out, const struct pv_state *state)
+static void put_work(Pv__LabState *out, const struct pv_state *state, struct parts *parts)
 {
 	Pv__TaskState *task_node;
 	Pv__CallState *call_node;
+	size_t n;
 
 	out->n_tasks = HASH_COUNT(state->tasks);
 	MAKE_NODES(Pv__TaskState, PV__TASK_STATE__INIT, out->n_tasks, task_node, out->tasks);
@@ -237,8 +247,12 @@ static void put_work(Pv__LabState *out, const struct pv_state *state)
 
 	out->n_calls = HASH_COUNT(state->calls);
 	MAKE_NODES(Pv__CallState, PV__CALL_STATE__INIT, out->n_calls, call_node, out->calls);
-	for (const struct pv_call *call = state->calls; call != NULL; call = call->hh.next)
-		put_call(call_node++, call);
+	parts->sites = pv_xcalloc(out->n_calls, sizeof(*parts->sites));
+	n = 0;
+	for (const struct pv_call *call = state->calls; call != NULL; call = call->hh.next, n++) {
+		parts->sites[n] = (Pv__Site)PV__SITE__INIT;
+		put_call(call_node++, &parts->sites[n], call);
+	}
 }
 
 static void put_barriers(Pv__LabState *out, const struct pv_state *state)
@@ -266,6 +280,7 @@ static void put_barriers(Pv__LabState *out, const struct pv_state *state)
 static void free_nodes(Pv__LabState *out, struct parts *parts)
 {
 	free(parts->claims);
+	free(parts->sites);
 	for (size_t i = 0; i < out->n_vms; i++) {
 		free(out->vms[i]->labs);
 		free_objects(out->vms[i]->objects, out->vms[i]->n_objects);
@@ -293,7 +308,7 @@ void pv_state_serialise(const struct pv_state *state, struct pv_buf *out)
 
 	put_files(&message, state, &parts);
 	put_resources(&message, state);
-	put_work(&message, state);
+	put_work(&message, state, &parts);
 	put_barriers(&message, state);
 	SET(&message, next_lab, state->next_lab);
 	SET(&message, next_vm, state->next_vm);

@@ -41,6 +41,8 @@ static void vm_free_parts(struct pv_vm *vm)
 {
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
+	if (vm->last_spec != NULL)
+		pv__vm_spec__free_unpacked(vm->last_spec, NULL);
 	free(vm->dead_reason);
 	pv_objects_free(vm);
 }
@@ -86,8 +88,7 @@ void pv_state_destroy(struct pv_state *state)
 		free(task);
 	}
 	HASH_ITER (hh, state->calls, call, next_call) {
-		HASH_DEL(state->calls, call);
-		free(call);
+		pv_call_remove(state, call);
 	}
 	for (size_t i = 0; i < state->n_files; i++) {
 		free(state->files[i]->path);
@@ -162,7 +163,7 @@ void pv_state_set_profiles(struct pv_state *state, char **names, size_t n)
 	state->n_profiles = n;
 }
 
-struct pv_file *pv_file_add(struct pv_state *state, const char *path)
+struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for)
 {
 	struct pv_file *file = PV_NEW(struct pv_file);
 
@@ -173,6 +174,7 @@ struct pv_file *pv_file_add(struct pv_state *state, const char *path)
 	state->files[state->n_files++] = file;
 	file->id = (uint32_t)state->n_files;
 	file->path = pv_xstrdup(path);
+	file->builds_for = builds_for;
 	return file;
 }
 
@@ -225,6 +227,13 @@ void pv_call_add(struct pv_state *state, const struct pv_call *call)
 	struct pv_call *copy = pv_xmemdup(call, sizeof(*call));
 
 	HASH_ADD(hh, state->calls, id, sizeof(copy->id), copy);
+}
+
+void pv_call_remove(struct pv_state *state, struct pv_call *call)
+{
+	HASH_DEL(state->calls, call);
+	free(call->source);
+	free(call);
 }
 
 Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec)

@@ -92,6 +92,8 @@ struct pv_vm_view {
 	const char *dead_reason; /* first line of it; NULL unless dead */
 	uint32_t boots;          /* completed boots */
 	uint64_t booted_mono_ns; /* end of the last boot: start of the present uptime, or, when down, of the last one */
+	const Pv__VmSpec
+	    *last_spec; /* options of the last boot or restore that began, without files and deadline; never NULL */
 };
 
 struct pv_bridge_view {
@@ -111,6 +113,8 @@ struct pv_file_view {
 	uint32_t passed, failed, skipped, flaky;
 	bool has_claim;
 	struct pv_amount claim;
+	uint32_t builds_for; /* of a fixture's builder: the file that asked for it; else 0 */
+	uint64_t build_call; /* of a builder: the fixture call whose build is under way; else 0 */
 };
 
 /* A barrier at which someone waits. */
@@ -156,6 +160,18 @@ bool pv_state_object_after(const struct pv_state *state, uint32_t vm, uint64_t a
 uint32_t pv_state_next_vm(const struct pv_state *state, uint32_t file, uint32_t after);
 /* Is a call at work on the VM, in its present life? */
 bool pv_state_vm_is_busy(const struct pv_state *state, uint32_t vm);
+
+/* What keeps a snapshot of the VM from being taken: open streams, and calls in flight. */
+struct pv_culprits {
+	bool streams;
+	bool calls;
+	struct pv_buf lines; /* `\n  - tail_file("/tmp/a.log") at tests/net.test.lua:17` each */
+};
+/* Adds those of `vm` to `out`. With `named` each line ends with the VM's name. */
+void pv_state_culprits(const struct pv_state *state, uint32_t vm, bool named, struct pv_culprits *out);
+/* "live streams", "operations in flight", both, or "" if there is no culprit. */
+const char *pv_culprits_word(const struct pv_culprits *culprits);
+
 /* The id that the next call gets: objects opened from now on have this one or a higher one. */
 uint64_t pv_state_next_call(const struct pv_state *state);
 

@@ -107,6 +107,7 @@ struct pv_vm {
 	struct pv_resource res; /* first */
 	const char *profile;    /* one of the state's */
 	Pv__VmSpec *spec;       /* NULL: nothing staged */
+	Pv__VmSpec *last_spec;  /* see VmNode; NULL: none began, or nothing was set */
 	Pv__VmState state;
 	enum pv_vm_op in_flight;
 	uint64_t lifecycle_call;
@@ -143,6 +144,8 @@ struct pv_file {
 	uint32_t n_test_tasks; /* those with a test */
 	bool has_chunk_task;
 	bool has_test_task;
+	uint32_t builds_for; /* of a fixture's builder: the file that asked; else 0 */
+	uint64_t build_call; /* of a builder: the call whose build is under way; 0: not yet, or no more */
 };
 
 struct pv_task {
@@ -162,6 +165,8 @@ struct pv_call {
 	uint32_t vm; /* may be gone: a call outlives its VM until its outcome is told */
 	uint32_t life;
 	Pv__CallStarted__OpCase op;
+	char *source; /* where the script called; NULL: unknown */
+	uint32_t line;
 	UT_hash_handle hh;
 };
 
@@ -204,6 +209,8 @@ extern const struct pv_event_rule pv_rule_run_resumed, pv_rule_file_restarted, p
 extern const struct pv_event_rule pv_rule_vm_changed;
 extern const struct pv_event_rule pv_rule_bridge_changed;
 extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
+extern const struct pv_event_rule pv_rule_fixture_build_started, pv_rule_fixture_build_waiting;
+extern const struct pv_event_rule pv_rule_fixture_build_done, pv_rule_fixture_cache_hit;
 extern const struct pv_event_rule pv_rule_barrier_arrived, pv_rule_barrier_opened, pv_rule_barrier_withdrawn;
 
 /* ---- state.c ---- */
@@ -233,9 +240,10 @@ void pv_resource_add(struct pv_state *state, struct pv_resource *resource, Pv__M
                      uint32_t file, const char *name, struct pv_lab *home);
 struct pv_lab *pv_lab_add(struct pv_state *state, uint32_t id, uint32_t file, Pv__LabKind kind, const char *name,
                           struct pv_lab *home);
-struct pv_file *pv_file_add(struct pv_state *state, const char *path);
+struct pv_file *pv_file_add(struct pv_state *state, const char *path, uint32_t builds_for);
 void pv_task_add(struct pv_state *state, const struct pv_task *task);
-void pv_call_add(struct pv_state *state, const struct pv_call *call);
+void pv_call_add(struct pv_state *state, const struct pv_call *call); /* takes over `source` */
+void pv_call_remove(struct pv_state *state, struct pv_call *call);
 
 /* Frees the resource; it must have left all labs and its home's list. */
 void pv_resource_free(struct pv_state *state, struct pv_resource *resource);
@@ -292,6 +300,10 @@ void pv_barrier_leave(struct pv_task *task);
 void pv_barrier_free(struct pv_barrier *barrier);
 enum pv_err pv_barrier_check_name(const char *name, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* ---- event_fixture.c ---- */
+
+enum pv_err pv_fixture_check_call(const Pv__FixtureCall *call, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* ---- names.c ---- */
 
 /* "VM", "bridge", "lab". */
@@ -344,6 +356,12 @@ void pv_objects_call_ended(struct pv_vm *vm, const struct pv_call *call, bool su
 /* PV_ERR_CORRUPT with the breach. */
 enum pv_err pv_objects_validate(const struct pv_state *state, const struct pv_vm *vm,
                                 struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* ---- culprits.c ---- */
+
+/* PV_ERR_STATE with what keeps a snapshot from being taken: "refused: live streams" and the lines of the culprits. */
+enum pv_err pv_culprits_check(const struct pv_state *state, const struct pv_vm *vm,
+                              struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- check.c ---- */
 

@@ -29,22 +29,26 @@ static const struct row table[STATE_COUNT][PV_VM_OP_COUNT] = {
 	[CREATED] = {
 		[PV_VM_OP_BOOT]     = { true,  { BOOTED,  CREATED, DEAD, CREATED } },
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    CREATED, DEAD, CREATED } },
+		[PV_VM_OP_RESTORE]  = { true,  { BOOTED,  CREATED, DEAD, CREATED } },
 	},
 	[BOOTED] = {
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    BOOTED,  DEAD, BOOTED } },
 		[PV_VM_OP_PAUSE]    = { true,  { PAUSED,  BOOTED,  DEAD, BOOTED } },
 		[PV_VM_OP_RESET]    = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
+		[PV_VM_OP_SNAPSHOT] = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
 		[PV_VM_OP_GUEST]    = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
 	},
 	[PAUSED] = {
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    PAUSED,  DEAD, PAUSED } },
 		[PV_VM_OP_RESUME]   = { true,  { BOOTED,  PAUSED,  DEAD, PAUSED } },
+		[PV_VM_OP_SNAPSHOT] = { true,  { PAUSED,  PAUSED,  DEAD, PAUSED } },
 		/* started before the pause */
 		[PV_VM_OP_GUEST]    = { false, { PAUSED,  PAUSED,  DEAD, PAUSED } },
 	},
 	[DOWN] = {
 		[PV_VM_OP_BOOT]     = { true,  { BOOTED,  DOWN,    DEAD, DOWN } },
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    DOWN,    DEAD, DOWN } },
+		[PV_VM_OP_RESTORE]  = { true,  { BOOTED,  DOWN,    DEAD, DOWN } },
 	},
 	[DEAD] = {
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    DEAD,    DEAD, DEAD } },
@@ -69,7 +73,8 @@ static bool state_is_known(Pv__VmState state)
 const char *pv_vm_op_name(enum pv_vm_op op)
 {
 	static const char *const names[PV_VM_OP_COUNT] = {
-		"none", "boot", "shutdown", "pause", "resume", "reset", "guest operation", "host operation",
+		"none",  "boot",     "shutdown", "pause",           "resume",
+		"reset", "snapshot", "restore",  "guest operation", "host operation",
 	};
 
 	return op < PV_VM_OP_COUNT ? names[op] : "unknown";
@@ -141,6 +146,9 @@ static const struct {
 	{ PV__CALL_STARTED__OP_HOST_RUN, "host_run", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_HOST_READ, "host_read", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_HOST_WRITE, "host_write", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_FIXTURE, "fixture", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_SNAPSHOT, "snapshot", PV_VM_OP_SNAPSHOT },
+	{ PV__CALL_STARTED__OP_RESTORE, "restore", PV_VM_OP_RESTORE },
 	{ PV__CALL_STARTED__OP_NIC, "nic", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_UPLINK, "uplink", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_NIC_COUNTERS, "nic_counters", PV_VM_OP_HOST },
@@ -163,7 +171,19 @@ enum pv_vm_op pv_vm_op_of_case(Pv__CallStarted__OpCase op)
 bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op)
 {
 	return op == PV__CALL_STARTED__OP_HOST_RUN || op == PV__CALL_STARTED__OP_HOST_READ ||
-	       op == PV__CALL_STARTED__OP_HOST_WRITE || pv_call_is_of_bridge(op);
+	       op == PV__CALL_STARTED__OP_HOST_WRITE || op == PV__CALL_STARTED__OP_FIXTURE || pv_call_is_of_bridge(op);
+}
+
+bool pv_call_brings_up(Pv__CallStarted__OpCase op)
+{
+	return op == PV__CALL_STARTED__OP_BOOT || op == PV__CALL_STARTED__OP_RESTORE;
+}
+
+const Pv__VmSpec *pv_call_spec(const Pv__CallStarted *call)
+{
+	if (call->op_case == PV__CALL_STARTED__OP_BOOT)
+		return call->boot->spec;
+	return call->op_case == PV__CALL_STARTED__OP_RESTORE ? call->restore->spec : NULL;
 }
 
 enum pv_vm_op pv_vm_op_of(const Pv__CallStarted *call)

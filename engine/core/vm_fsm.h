@@ -25,6 +25,8 @@ enum pv_vm_op {
 	PV_VM_OP_PAUSE,
 	PV_VM_OP_RESUME,
 	PV_VM_OP_RESET,
+	PV_VM_OP_SNAPSHOT, /* changes no state, but nothing else may be at work */
+	PV_VM_OP_RESTORE,
 	PV_VM_OP_GUEST, /* run, read_file, ...: needs the guest, changes no state, any number at a time */
 	PV_VM_OP_HOST, /* console, closing a stream: the host's side alone; in every state, changes none, waits for nothing */
 	PV_VM_OP_COUNT,
@@ -47,7 +49,8 @@ const char *pv_vm_state_name(Pv__VmState state);
  * operation; everything else waits for none: it is refused. */
 bool pv_vm_may_start(Pv__VmState state, enum pv_vm_op in_flight, enum pv_vm_op op);
 
-/* The state after `op`, at work in `state`, ended with `outcome`. An operation that cannot be at work in `state` leaves it as it is. */
+/* The state after `op`, at work in `state`, ended with `outcome`. An operation that cannot be at work in `state` leaves it as it is. A restore is
+ * said to lead to booted: whether to paused, its result tells. */
 Pv__VmState pv_vm_after(Pv__VmState state, enum pv_vm_op op, enum pv_vm_outcome outcome);
 
 /* The state after an unsolicited `change` in `state`; UNSPECIFIED if the change cannot happen there (a bug or a damaged
@@ -55,8 +58,13 @@ Pv__VmState pv_vm_after(Pv__VmState state, enum pv_vm_op op, enum pv_vm_outcome 
  * is shutdown. A paused one may have rebooted or gone just before its vCPUs stood still. */
 Pv__VmState pv_vm_changed(Pv__VmState state, Pv__VmChange change);
 
-/* A command of the host, or something of a bridge (network.h): it belongs to a file and concerns no VM. */
+/* A command of the host, a fixture, or something of a bridge (network.h): it belongs to a file and concerns no VM. */
 bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op);
+
+/* A boot or a restore: it gives the VM a QEMU of its own, and ends with a BootResult. */
+bool pv_call_brings_up(Pv__CallStarted__OpCase op);
+/* Its options; NULL if the call is none of those, or gives none. */
+const Pv__VmSpec *pv_call_spec(const Pv__CallStarted *call);
 
 /* The operation that a call's intent stands for; PV_VM_OP_NONE if it holds none. */
 enum pv_vm_op pv_vm_op_of(const Pv__CallStarted *call);

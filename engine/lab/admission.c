@@ -75,8 +75,8 @@ static enum pv_err check_alone(const struct pv_engine *engine, uint32_t file, ui
 		if (vm == 0)
 			return pv_err_set(msg, PV_ERR_EXISTS, "claim already taken (a file may have one, in any lab)");
 		PV_ASSERT(pv_state_vm(engine->state, vm, &view));
-		return pv_err_set(msg, PV_ERR_STATE, "the VM \"%s\" is to boot already: it waits for the resource pool",
-		                  view.name);
+		return pv_err_set(msg, PV_ERR_STATE,
+		                  "the VM \"%s\" is to come up already: it waits for the resource pool", view.name);
 	}
 	return PV_OK;
 }
@@ -112,7 +112,7 @@ enum pv_err pv_engine_admit_boot(struct pv_engine *engine, Pv__Event *proposal, 
                                  struct pv_errmsg *msg)
 {
 	Pv__CallStarted *started = proposal->call_started;
-	const Pv__VmSpec *spec = started->boot->spec;
+	const Pv__VmSpec *spec = pv_call_spec(started);
 	struct pv_admission_request request = {
 		.file = proposal->file,
 		.vm = started->vm,
@@ -142,8 +142,11 @@ enum pv_err pv_engine_claim(struct pv_engine *engine, Pv__Event *proposal, pv_en
 	struct pv_admit *admit = NULL;
 	enum pv_err err;
 
+	struct pv_file_view file;
+
 	*handle = 0;
-	if (!pv_engine_admits(engine))
+	/* What a builder takes counts for the file that asked, whose claim it draws on: its own is one in name. */
+	if (!pv_engine_admits(engine) || (pv_state_file(engine->state, proposal->file, &file) && file.builds_for != 0))
 		return pv_engine_propose(engine, proposal, msg);
 	err = pv_decide(engine->state, proposal, msg);
 	if (err != PV_OK)

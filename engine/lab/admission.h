@@ -1,4 +1,4 @@
-/* The seam between the engine and whoever rations the host: a boot, or the claim of a file, is asked for before its event is
+/* The seam between the engine and whoever rations the host: a boot or a restore, or the claim of a file, is asked for before its event is
  * proposed, and waits until it is admitted. The runner sets one for its resource pool; without one everything is admitted.
  */
 #ifndef PV_LAB_ADMISSION_H

@@ -22,7 +22,7 @@ static void add_packed(struct pv_buf *out, const Pv__VmSpec *spec)
 }
 
 /* Encoded messages one behind the other decode as their merger: the last scalar wins, lists are joined. */
-static Pv__VmSpec *merge(const struct pv_profile *profile, const Pv__VmSpec *staged, const Pv__VmSpec *now)
+static Pv__VmSpec *merge(const struct pv_profile *profile, const Pv__VmSpec *const *layers, size_t n)
 {
 	Pv__VmSpec base = PV__VM_SPEC__INIT;
 	struct pv_buf bytes = { 0 };
@@ -38,8 +38,8 @@ static Pv__VmSpec *merge(const struct pv_profile *profile, const Pv__VmSpec *sta
 	base.has_template_ = 1;
 	base.template_ = 1;
 	add_packed(&bytes, &base);
-	add_packed(&bytes, staged);
-	add_packed(&bytes, now);
+	for (size_t i = 0; i < n; i++)
+		add_packed(&bytes, layers[i]);
 	merged = pv__vm_spec__unpack(NULL, bytes.len, bytes.data);
 	pv_buf_free(&bytes);
 	PV_ASSERT(merged != NULL);
@@ -64,6 +64,12 @@ static void drop_replaced_files(Pv__VmSpec *spec)
 	spec->n_files = kept;
 }
 
+static void drop_files(Pv__VmSpec *spec)
+{
+	while (spec->n_files > 0)
+		pv__boot_file__free_unpacked(spec->files[--spec->n_files], NULL);
+}
+
 static enum pv_err read_back(struct pv_engine *engine, Pv__BootFile *file, struct pv_errmsg *msg)
 {
 	Pv__Payload *content = file->content;
@@ -83,9 +89,10 @@ static enum pv_err read_back(struct pv_engine *engine, Pv__BootFile *file, struc
 	return PV_OK;
 }
 
-enum pv_err pv_engine_resolve_boot(struct pv_engine *engine, uint32_t vm, const Pv__VmSpec *now, Pv__VmSpec **out,
-                                   struct pv_errmsg *msg)
+enum pv_err pv_engine_resolve_spec(struct pv_engine *engine, uint32_t vm, Pv__CallStarted__OpCase op,
+                                   const Pv__VmSpec *now, Pv__VmSpec **out, struct pv_errmsg *msg)
 {
+	bool restore = op == PV__CALL_STARTED__OP_RESTORE;
 	const struct pv_profile *profile;
 	struct pv_vm_view view;
 	Pv__VmSpec *spec;
@@ -95,7 +102,10 @@ enum pv_err pv_engine_resolve_boot(struct pv_engine *engine, uint32_t vm, const 
 	profile = pv_engine_profile(engine, view.profile);
 	if (profile == NULL)
 		return pv_err_set(msg, PV_ERR_NOENT, "unknown profile \"%s\"", view.profile);
-	spec = merge(profile, view.spec, now);
+	const Pv__VmSpec *const layers[] = { view.spec, restore ? view.last_spec : NULL, now };
+	spec = merge(profile, layers, sizeof(layers) / sizeof(layers[0]));
+	if (restore)
+		drop_files(spec);
 	drop_replaced_files(spec);
 	for (size_t i = 0; i < spec->n_files; i++) {
 		enum pv_err err = read_back(engine, spec->files[i], msg);
@@ -107,4 +117,67 @@ enum pv_err pv_engine_resolve_boot(struct pv_engine *engine, uint32_t vm, const 
 	}
 	*out = spec;
 	return PV_OK;
+}
+
+/* ---- snapshots ---- */
+
+void pv_snapshot_facts_free(struct pv_snapshot_facts *facts)
+{
+	free(facts->vm_name);
+	free(facts->profile);
+	if (facts->spec != NULL)
+		pv__vm_spec__free_unpacked(facts->spec, NULL);
+	*facts = (struct pv_snapshot_facts){ .spec = NULL };
+}
+
+static enum pv_err look(struct pv_engine *engine, const char *path, const char *profile, const Pv__VmSpec *spec,
+                        struct pv_snapshot_facts *facts, struct pv_errmsg *msg)
+{
+	if (engine->driver->look == NULL)
+		return pv_err_set(msg, PV_ERR_UNSUPPORTED, "there are no snapshots here");
+	return engine->driver->look(engine->driver_self, path, profile, spec, facts, msg);
+}
+
+enum pv_err pv_engine_look_at_snapshot(struct pv_engine *engine, const char *path, struct pv_snapshot_facts *facts,
+                                       struct pv_errmsg *msg)
+{
+	*facts = (struct pv_snapshot_facts){ .spec = NULL };
+	return look(engine, path, NULL, NULL, facts, msg);
+}
+
+/* Takes over `spec`. */
+static enum pv_err check(struct pv_engine *engine, const char *profile, Pv__VmSpec *spec, const char *path,
+                         struct pv_errmsg *msg)
+{
+	struct pv_snapshot_facts facts = { .spec = NULL };
+	enum pv_err err = look(engine, path, profile, spec, &facts, msg);
+
+	pv_snapshot_facts_free(&facts);
+	pv__vm_spec__free_unpacked(spec, NULL);
+	return err;
+}
+
+enum pv_err pv_engine_check_restore(struct pv_engine *engine, uint32_t vm, const char *path, struct pv_errmsg *msg)
+{
+	struct pv_vm_view view;
+	Pv__VmSpec *spec;
+	enum pv_err err = pv_engine_resolve_spec(engine, vm, PV__CALL_STARTED__OP_RESTORE, NULL, &spec, msg);
+
+	if (err != PV_OK)
+		return err;
+	PV_ASSERT(pv_state_vm(engine->state, vm, &view));
+	return check(engine, view.profile, spec, path, msg);
+}
+
+enum pv_err pv_engine_check_restore_of(struct pv_engine *engine, const char *profile_name, const Pv__VmSpec *staged,
+                                       const char *path, struct pv_errmsg *msg)
+{
+	const struct pv_profile *profile = pv_engine_profile(engine, profile_name);
+	Pv__VmSpec *spec;
+
+	if (profile == NULL)
+		return pv_err_set(msg, PV_ERR_NOENT, "unknown profile \"%s\"", profile_name);
+	spec = merge(profile, &staged, 1);
+	drop_files(spec);
+	return check(engine, profile_name, spec, path, msg);
 }

@@ -47,6 +47,7 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 	}
 	call->started_mono_ns = event->mono_ns;
 	call->on_host = pv_call_needs_no_vm(started->op_case) && !pv_call_is_of_bridge(started->op_case);
+	call->is_fixture = started->op_case == PV__CALL_STARTED__OP_FIXTURE;
 	call->intent = pv_message_copy(&started->base);
 	call->cb = cb;
 	call->arg = arg;
@@ -54,6 +55,14 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 	HASH_ADD(hh, engine->calls, id, sizeof(call->id), call);
 	if (!call->retraced)
 		TAILQ_INSERT_TAIL(&engine->intents, call, link);
+}
+
+/* Where the options of a boot or a restore are; NULL: the call has none. */
+static Pv__VmSpec **spec_of(Pv__CallStarted *started)
+{
+	if (started->op_case == PV__CALL_STARTED__OP_BOOT)
+		return &started->boot->spec;
+	return started->op_case == PV__CALL_STARTED__OP_RESTORE ? &started->restore->spec : NULL;
 }
 
 enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
@@ -64,12 +73,14 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 	enum pv_err err;
 
 	PV_ASSERT(proposal->body_case == PV__EVENT__BODY_CALL_STARTED);
-	if (started->op_case == PV__CALL_STARTED__OP_BOOT) {
-		given = started->boot->spec;
-		err = pv_engine_resolve_boot(engine, started->vm, given, &resolved, msg);
+	Pv__VmSpec **spec = spec_of(started);
+
+	if (spec != NULL) {
+		given = *spec;
+		err = pv_engine_resolve_spec(engine, started->vm, started->op_case, given, &resolved, msg);
 		if (err != PV_OK)
 			return err;
-		started->boot->spec = resolved;
+		*spec = resolved;
 	}
 	if (resolved != NULL && pv_engine_admits(engine)) {
 		err = pv_engine_admit_boot(engine, proposal, cb, arg, msg);
@@ -79,7 +90,7 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 			pv_engine_add_call(engine, proposal, 0, cb, arg);
 	}
 	if (resolved != NULL) {
-		started->boot->spec = given;
+		*spec = given;
 		pv__vm_spec__free_unpacked(resolved, NULL);
 	}
 	return err;
@@ -122,6 +133,8 @@ void pv_engine_cancel(struct pv_engine *engine, uint64_t id)
 		return;
 	if (call->intent != NULL)
 		call->canceled = true;
+	else if (call->is_fixture)
+		engine->fixtures.cancel(engine->fixtures.self, call->id);
 	else if (call->on_host)
 		pv_host_cancel(engine->host, call->id);
 	else
@@ -144,19 +157,45 @@ size_t pv_engine_end_commands(struct pv_engine *engine, uint32_t file, pv_engine
 	return n;
 }
 
-/* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
-static void end_canceled(struct pv_engine *engine, struct pv_call *call)
+/* The outcome of an intent that is not carried out. */
+static void end_unstarted(struct pv_engine *engine, struct pv_call *call, Pv__ErrorKind kind, const char *why)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__CallError error = PV__CALL_ERROR__INIT;
 
 	error.has_kind = 1;
-	error.kind = PV__ERROR_KIND__ERROR_KIND_CANCELED;
-	error.message = "cancelled before it began";
+	error.kind = kind;
+	error.message = (char *)why;
 	ended.id = call->id;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
 	ended.error = &error;
 	pv_engine_call_done(engine, &ended);
+}
+
+/* An intent that was cancelled before it was committed is never carried out, but gets its outcome. */
+static void end_canceled(struct pv_engine *engine, struct pv_call *call)
+{
+	end_unstarted(engine, call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled before it began");
+}
+
+void pv_engine_set_fixtures(struct pv_engine *engine, const struct pv_fixtures *fixtures)
+{
+	engine->fixtures = fixtures != NULL ? *fixtures : (struct pv_fixtures){ .start = NULL };
+}
+
+static void start_fixture(struct pv_engine *engine, struct pv_call *call, const Pv__CallStarted *intent)
+{
+	const struct pv_fixtures *fixtures = &engine->fixtures;
+
+	if (call->canceled)
+		end_canceled(engine,
+		             call); /* also of one that is started again: nothing is left of what it had begun */
+	else if (fixtures->start == NULL)
+		end_unstarted(engine, call, PV__ERROR_KIND__ERROR_KIND_FAILED, "there are no fixtures here");
+	else if (call->again)
+		fixtures->start_again(fixtures->self, call->file, intent);
+	else
+		fixtures->start(fixtures->self, call->file, intent);
 }
 
 void pv_engine_start_intents(struct pv_engine *engine)
@@ -175,7 +214,9 @@ void pv_engine_start_intents(struct pv_engine *engine)
 
 		TAILQ_REMOVE(&batch, call, link);
 		call->intent = NULL;
-		if (call->again && call->on_host) {
+		if (call->is_fixture) {
+			start_fixture(engine, call, intent);
+		} else if (call->again && call->on_host) {
 			pv_host_lost(engine->host, call->id);
 		} else if (call->again) {
 			engine->driver->start_again(engine->driver_self, intent);
@@ -249,7 +290,7 @@ void pv_engine_deliver(struct pv_engine *engine, uint32_t file)
 }
 
 /* Guest operations are asked for under the same id, and executed at most once; the others come to the same when they are
- * repeated. A command of the host is lost. */
+ * repeated, as does asking for a fixture. A command of the host is lost. */
 static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call)
 {
 	Pv__Event event = PV__EVENT__INIT;
@@ -264,7 +305,9 @@ static void tell_reconciled(struct pv_engine *engine, const struct pv_call *call
 	reconciled.has_id = 1;
 	reconciled.id = call->id;
 	reconciled.has_how = 1;
-	if (call->on_host)
+	if (call->is_fixture)
+		reconciled.how = PV__RECONCILIATION__RECONCILIATION_STARTED_AGAIN;
+	else if (call->on_host)
 		reconciled.how = PV__RECONCILIATION__RECONCILIATION_GIVEN_UP;
 	else
 		reconciled.how = op == PV_VM_OP_GUEST || op == PV_VM_OP_HOST

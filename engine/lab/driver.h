@@ -16,6 +16,14 @@
 
 struct pv_engine;
 
+/* What a snapshot file says of the VM that was saved. The strings and the spec are the caller's to free (pv_snapshot_facts_free()). */
+struct pv_snapshot_facts {
+	char *vm_name;
+	char *profile;
+	Pv__VmSpec *spec; /* its options, resolved, without files; NULL: none */
+};
+void pv_snapshot_facts_free(struct pv_snapshot_facts *facts); /* zeroes it */
+
 struct pv_driver_ops {
 	const char *name;
 
@@ -29,10 +37,10 @@ struct pv_driver_ops {
 
 	/* ---- going on with a run whose runner is dead: NULL in a driver that cannot. The state is folded to the end of the journal ---- */
 
-	/* Take over `vm`, which is up in the state: `boot` and `result` are intent and outcome of its last boot (payloads inline; valid during
-	 * the call only). Its processes, streams and workers follow from the state. `paused_by_test`: the state has it paused. The result
+	/* Take over `vm`, which is up in the state: `spec` and `result` are options and outcome of its last boot or restore (payloads inline; valid
+	 * during the call only). Its processes, streams and workers follow from the state. `paused_by_test`: the state has it paused. The result
 	 * comes, never from inside this function, through pv_engine_vm_attached(). Nothing runs in the guest before go(). */
-	void (*attach)(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result,
+	void (*attach)(void *self, uint32_t vm, const Pv__VmSpec *spec, const Pv__BootResult *result,
 	               bool paused_by_test);
 
 	/* As start(), for a call whose intent is in the journal and whose outcome is not, after the result of its VM's attach, in the order
@@ -49,6 +57,11 @@ struct pv_driver_ops {
 
 	/* The outcome of `call` is committed: what the driver kept so that it could be asked again may go. */
 	void (*settle)(void *self, uint64_t call);
+
+	/* What the snapshot at `path` says of itself. With a `profile`: whether a VM of it could go on from there with the options `spec` (resolved);
+	 * if not, PV_ERR_INVAL, and the message says what differs. Reads files, changes nothing. NULL in a driver without snapshots. */
+	enum pv_err (*look)(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
+	                    struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 	/* Appends the last `max` bytes of the VM's console to `out`. */
 	void (*console_tail)(void *self, uint32_t vm, size_t max, struct pv_buf *out);

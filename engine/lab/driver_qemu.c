@@ -10,6 +10,7 @@
 
 #include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_objects.h"
+#include "engine/lab/driver_qemu_template.h"
 #include "engine/lab/engine_internal.h"
 #include "proto/mem.h"
 #include "vmctl/agent_ids.h"
@@ -144,17 +145,20 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	qemu_objects_end(vm);
 	pv_console_watch_destroy(vm->watch);
 	vm->watch = NULL;
+	qemu_boot_forget(vm);
+	qemu_restore_forget(vm);
 	if (vm->machine != NULL) {
 		pv_machine_destroy(vm->machine);
 		vm->machine = NULL;
-		rmdir(vm->socket_dir);
 	}
+	rmdir(vm->socket_dir);
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
 	vm->spec = NULL;
 	vm->attaching = false;
 	vm->taken_over = false;
 	vm->reset = NULL;
+	vm->save = NULL;
 	pv_engine_undefer(vm->driver->engine, &vm->note);
 	qemu_console_poll(vm);
 }
@@ -168,6 +172,8 @@ static void free_vm(struct qemu_vm *vm)
 	free(vm->socket_dir);
 	free(vm->boot_id);
 	free(vm->new_boot_id);
+	free(vm->guest_boot_id);
+	free(vm->save_path);
 	free(vm->refusal);
 	pv_engine_undefer(vm->driver->engine, &vm->later);
 	pv_engine_undefer(vm->driver->engine, &vm->note);
@@ -229,7 +235,7 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 
 	if (qemu_host_call(call, started) || qemu_nic_call(call, started))
 		return;
-	if (machine == NULL && call->kind != PV__CALL_STARTED__OP_BOOT && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
+	if (machine == NULL && !pv_call_brings_up(call->kind) && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
 		/* It ended between the decision and this moment. */
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the VM ended before the call could begin");
 		return;
@@ -247,7 +253,13 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 		pv_machine_pause(machine, qemu_lifecycle_done, call);
 		break;
 	case PV__CALL_STARTED__OP_RESUME:
-		pv_machine_resume(machine, qemu_lifecycle_done, call);
+		qemu_resume(call);
+		break;
+	case PV__CALL_STARTED__OP_SNAPSHOT:
+		qemu_snapshot(call, started->snapshot);
+		break;
+	case PV__CALL_STARTED__OP_RESTORE:
+		qemu_restore(call, started->restore);
 		break;
 	case PV__CALL_STARTED__OP_RESET:
 		pv_machine_reset(machine, started->reset->wait_ms, qemu_lifecycle_done, call);
@@ -293,9 +305,14 @@ static void cancel(void *self, uint64_t id)
 	case PV__CALL_STARTED__OP_SHUTDOWN:
 	case PV__CALL_STARTED__OP_PAUSE:
 	case PV__CALL_STARTED__OP_RESUME:
+	case PV__CALL_STARTED__OP_SNAPSHOT:
 		return; /* they end by themselves in a moment */
 	default:
 		break;
+	}
+	if (call->kind == PV__CALL_STARTED__OP_RESTORE) {
+		qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the restore was cut while it was at work");
+		return;
 	}
 	/* What the guest has done of it is unknown, so the VM cannot be used any more. */
 	why = pv_xasprintf("an operation (%s) was cut while it was at work",
@@ -344,6 +361,9 @@ static void destroy(void *self)
 		free_vm(vm);
 	}
 	qemu_nets_destroy(driver);
+	qemu_templates_free(driver->templates);
+	qemu_restores_end(driver);
+	free(driver->snapshot_dir);
 	free(driver->run_dir);
 	free(driver->socket_dir);
 	free(driver->cache_dir);
@@ -360,6 +380,7 @@ static const struct pv_driver_ops qemu_ops = {
 	.cancel = cancel,
 	.settle = settle,
 	.networks = qemu_networks,
+	.look = qemu_look,
 	.attach = qemu_attach,
 	.start_again = qemu_start_again,
 	.go = qemu_go,
@@ -405,5 +426,9 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	driver->accel = config->accel != NULL ? pv_xstrdup(config->accel) : NULL;
 	driver->keeper_program = config->keeper != NULL ? pv_xstrdup(config->keeper) : NULL;
 	driver->orphan_ms = config->orphan_ms;
+	driver->snapshot_dir = config->snapshot_dir != NULL ? pv_xstrdup(config->snapshot_dir) : NULL;
+	LIST_INIT(&driver->restores);
+	if (config->templates)
+		driver->templates = qemu_templates_new(driver, config->template_dir);
 	pv_engine_set_driver(engine, &qemu_ops, driver);
 }

@@ -2,20 +2,25 @@
 #ifndef PV_LAB_DRIVER_QEMU_H
 #define PV_LAB_DRIVER_QEMU_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "engine/lab/engine.h"
 #include "proto/err.h"
 
 struct pv_driver_qemu_config {
-	const char *run_id;     /* ids of requests to the guests follow from it and the call */
-	const char *run_dir;    /* VM directories go to <run_dir>/vms/<id>-<name>/ */
-	const char *socket_dir; /* existing, mode 0700, short; its sockets are removed with the VMs */
-	const char *cache_dir;  /* merged initrds */
-	const char *agent;      /* static provium-agent */
-	const char *accel;      /* "auto", "kvm", "tcg", or NULL: the profile's */
-	const char *keeper;     /* provium-keeper, or NULL: none */
-	uint64_t orphan_ms;     /* how long VMs wait, paused, for another runner when this one is killed */
+	const char *run_id;       /* ids of requests to the guests follow from it and the call */
+	const char *run_dir;      /* VM directories go to <run_dir>/vms/<id>-<name>/ */
+	const char *socket_dir;   /* existing, mode 0700, short; its sockets are removed with the VMs */
+	const char *cache_dir;    /* merged initrds */
+	const char *agent;        /* static provium-agent */
+	const char *accel;        /* "auto", "kvm", "tcg", or NULL: the profile's */
+	const char *keeper;       /* provium-keeper, or NULL: none */
+	bool templates;           /* boots may go on from templates */
+	const char *template_dir; /* store of them, made when needed; NULL: they last as long as the run */
+	const char *
+	    snapshot_dir; /* store where packed snapshots get mappable copies; made when needed; NULL: no VM is restored */
+	uint64_t orphan_ms; /* how long VMs wait, paused, for another runner when this one is killed */
 };
 
 /* Makes the driver and hands it to `engine`. Strings are copied. */

@@ -68,6 +68,15 @@ static char *known_boot_id(const struct qemu_vm *vm, const char *first)
 	return pv_xstrdup(text);
 }
 
+static bool is_noted(const struct qemu_vm *vm)
+{
+	char *path = boot_id_path(vm);
+	bool noted = access(path, F_OK) == 0;
+
+	free(path);
+	return noted;
+}
+
 bool qemu_taken_over(struct qemu_vm *vm, const char *boot_id)
 {
 	vm->taken_over = false;
@@ -143,12 +152,12 @@ static struct pv_keeper *keeper_for(struct qemu_vm *vm, const Pv__BootResult *re
 	return keeper; /* if it cannot be reached, the attach says why */
 }
 
-static void copy_spec(struct qemu_vm *vm, const Pv__BootCall *boot)
+static void copy_spec(struct qemu_vm *vm, const Pv__VmSpec *spec)
 {
-	size_t len = pv__vm_spec__get_packed_size(boot->spec);
+	size_t len = pv__vm_spec__get_packed_size(spec);
 	uint8_t *bytes = pv_xmalloc(len);
 
-	pv__vm_spec__pack(boot->spec, bytes);
+	pv__vm_spec__pack(spec, bytes);
 	vm->spec = pv__vm_spec__unpack(NULL, len, bytes);
 	free(bytes);
 }
@@ -170,10 +179,14 @@ static enum pv_err attach_machine(struct qemu_vm *vm, const Pv__BootResult *resu
 	};
 	Pva__Hello hello = PVA__HELLO__INIT; /* nothing changes in the guest */
 	uint8_t entropy[SHA256_DIGEST_LENGTH];
-	enum pv_err err = pv_machine_attach(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
-	                                    on_attached, vm, &vm->machine, msg);
+	enum pv_err err;
 
-	if (err == PV_OK) {
+	if (vm->ungreeted)
+		qemu_fill_restored_hello(vm, &hello, entropy);
+	err = pv_machine_attach(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler, on_attached,
+	                        vm, &vm->machine, msg);
+
+	if (err == PV_OK && !vm->ungreeted) {
 		qemu_fill_hello(vm, &hello, entropy, false);
 		pv_machine_set_hello(vm->machine, &hello);
 	} else if (err == PV_ERR_NOENT) {
@@ -182,14 +195,14 @@ static enum pv_err attach_machine(struct qemu_vm *vm, const Pv__BootResult *resu
 	return err;
 }
 
-void qemu_attach(void *self, uint32_t id, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test)
+void qemu_attach(void *self, uint32_t id, const Pv__VmSpec *spec, const Pv__BootResult *result, bool paused_by_test)
 {
 	struct qemu_driver *driver = self;
 	struct qemu_vm *vm = qemu_find_vm(driver, id);
 	struct pv_errmsg msg = { 0 };
 
 	PV_ASSERT(vm->machine == NULL && !vm->later.queued);
-	copy_spec(vm, boot);
+	copy_spec(vm, spec);
 	snprintf(vm->uuid, sizeof(vm->uuid), "%s", result->uuid != NULL ? result->uuid : "");
 	vm->kvm = result->accel != NULL && strcmp(result->accel, "kvm") == 0;
 	vm->kvm_optional = false;
@@ -197,6 +210,10 @@ void qemu_attach(void *self, uint32_t id, const Pv__BootCall *boot, const Pv__Bo
 	vm->stays_paused = vm->net.paused = paused_by_test;
 	free(vm->boot_id);
 	vm->boot_id = known_boot_id(vm, result->boot_id);
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = pv_xstrdup(vm->boot_id);
+	/* Who has greeted it has noted its boot id. */
+	vm->ungreeted = result->paused && paused_by_test && !is_noted(vm);
 	vm->refused_err = attach_machine(vm, result, &msg);
 	if (vm->refused_err == PV_OK)
 		return;
@@ -237,6 +254,7 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 	call->again = true;
 	switch (call->kind) {
 	case PV__CALL_STARTED__OP_BOOT:
+	case PV__CALL_STARTED__OP_RESTORE:
 	case PV__CALL_STARTED__OP_SHUTDOWN:
 		end_leftover(vm);
 		break;
@@ -250,6 +268,15 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 		vm->reset = call;
 		vm->reset_ms = started->reset->wait_ms;
 		return;
+	case PV__CALL_STARTED__OP_SNAPSHOT:
+		if (vm->machine == NULL || vm->stays_paused)
+			break;
+		/* QEMU is asked to let the guest go on in this moment. */
+		vm->save = call;
+		free(vm->save_path);
+		vm->save_path =
+		    pv_xasprintf("%.*s", (int)started->snapshot->path.len, (const char *)started->snapshot->path.data);
+		return;
 	default:
 		break;
 	}
@@ -261,9 +288,12 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 static void on_resumed(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct qemu_vm *vm = arg;
-	struct qemu_call *reset = vm->reset;
+	struct qemu_call *reset = vm->reset, *save = vm->save;
 
 	vm->reset = NULL;
+	vm->save = NULL;
+	if (err == PV_OK && save != NULL && !save->reported)
+		qemu_save(save, vm->save_path, false);
 	if (err == PV_OK && reset != NULL && !reset->reported)
 		pv_machine_reset(vm->machine, vm->reset_ms, qemu_lifecycle_done, reset);
 	/* QEMU does not refuse to go on; whatever ends the machine comes through its handler. */

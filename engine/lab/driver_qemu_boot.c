@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu_net.h"
+#include "engine/lab/driver_qemu_template.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
 #include "vmctl/image.h"
@@ -22,7 +24,7 @@ static void random_bytes(void *out, size_t len)
 		PV_BUG("getrandom: %s", strerror(errno));
 }
 
-static void make_uuid(char out[37])
+void qemu_make_uuid(char out[37])
 {
 	uint8_t b[16];
 
@@ -75,7 +77,7 @@ static enum pv_err choose_accel(struct qemu_vm *vm, const struct pv_profile *pro
 	return PV_OK;
 }
 
-/* The initrd of this boot: profile's with the agent, plus the files of the boot opts. The caller frees *path. */
+/* The profile's initrd with the agent. The caller frees *path. */
 static enum pv_err prepare_initrd(struct qemu_vm *vm, const struct pv_profile *profile, char **path,
                                   struct pv_errmsg *msg)
 {
@@ -87,128 +89,234 @@ static enum pv_err prepare_initrd(struct qemu_vm *vm, const struct pv_profile *p
 		.modules = profile->modules,
 		.cache_dir = vm->driver->cache_dir,
 	};
-	struct pv_image_file *files;
 	uint8_t sha256[32];
-	char *base;
-	enum pv_err err = pv_image_prepare(&spec, &base, sha256, msg);
 
-	if (err != PV_OK)
-		return err;
+	return pv_image_prepare(&spec, path, sha256, msg);
+}
+
+/* The same with the files of the boot opts, if there are any. */
+static enum pv_err add_files(struct qemu_vm *vm, char **path, struct pv_errmsg *msg)
+{
+	struct pv_image_file *files;
+	enum pv_err err;
+
 	if (vm->spec->n_files == 0) {
-		*path = base;
+		*path = pv_xstrdup(vm->initrd);
 		return PV_OK;
 	}
 	files = pv_xcalloc(vm->spec->n_files, sizeof(*files));
 	for (size_t i = 0; i < vm->spec->n_files; i++) {
 		const Pv__BootFile *file = vm->spec->files[i];
+		struct pv_bytes content = qemu_payload_bytes(file->content);
 
-		files[i] = (struct pv_image_file){ .path = file->path, .mode = file->has_mode ? file->mode : 0644 };
-		if (file->content != NULL && file->content->kind_case == PV__PAYLOAD__KIND_DATA) {
-			files[i].data = file->content->data.data;
-			files[i].len = file->content->data.len;
-		}
+		files[i] = (struct pv_image_file){ .path = file->path,
+			                           .mode = file->has_mode ? file->mode : 0644,
+			                           .data = content.data,
+			                           .len = content.len };
 	}
 	*path = pv_xasprintf("%s/initrd", vm->dir);
-	err = pv_image_with_files(base, files, vm->spec->n_files, *path, msg);
+	err = pv_image_with_files(vm->initrd, files, vm->spec->n_files, *path, msg);
 	free(files);
-	free(base);
-	if (err != PV_OK)
+	if (err != PV_OK) {
 		free(*path);
+		*path = NULL;
+	}
 	return err;
 }
 
 /* ---- start ---- */
 
 /* Bytes for the guest's pool: the host's, or with a seed always the same. */
-static void fill_entropy(const Pv__VmSpec *spec, uint8_t entropy[SHA256_DIGEST_LENGTH])
+static void fill_entropy(const Pv__VmSpec *spec, uint8_t entropy[QEMU_ENTROPY_BYTES])
 {
 	char text[64];
 
-	random_bytes(entropy, SHA256_DIGEST_LENGTH);
+	random_bytes(entropy, QEMU_ENTROPY_BYTES);
 	if (!spec->has_rng_seed)
 		return;
 	snprintf(text, sizeof(text), "provium guest entropy %" PRIu64, spec->rng_seed);
 	SHA256((const uint8_t *)text, strlen(text), entropy);
 }
 
+static int64_t realtime_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bool first)
 {
+	bool asked = vm->spec->has_initial_time_ns;
+
 	pva__hello__init(hello);
 	hello->hostname = vm->name;
-	if (first && vm->spec->has_initial_time_ns) {
+	if (first && (asked || vm->way == QEMU_RESTORES)) {
 		hello->has_realtime_ns = 1;
-		hello->realtime_ns = vm->spec->initial_time_ns;
+		hello->realtime_ns = asked ? vm->spec->initial_time_ns : realtime_ns();
+		/* That of a template goes with the host's time by itself. */
+		hello->has_set_rtc = hello->set_rtc = asked && vm->way == QEMU_RESTORES;
 	}
 	fill_entropy(vm->spec, entropy);
 	hello->has_entropy = 1;
 	hello->entropy.data = entropy;
-	hello->entropy.len = SHA256_DIGEST_LENGTH;
+	hello->entropy.len = QEMU_ENTROPY_BYTES;
 }
 
-static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
+const struct pv_profile *qemu_vm_profile(const struct qemu_vm *vm)
 {
-	struct pv_vm_view view;
 	const struct pv_profile *profile;
-	struct pv_machine_config config = { 0 };
-	uint8_t entropy[SHA256_DIGEST_LENGTH];
-	Pva__Hello hello;
-	char *initrd = NULL, *cmdline = NULL;
-	struct pv_machine_nic *nics = NULL;
-	size_t n_nics = 0;
-	enum pv_err err;
+	struct pv_vm_view view;
 
 	PV_ASSERT(pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view));
 	profile = pv_engine_profile(vm->driver->engine, view.profile);
 	PV_ASSERT(profile != NULL);
-	err = make_dirs(vm, msg);
-	if (err == PV_OK)
-		err = prepare_initrd(vm, profile, &initrd, msg);
-	if (err == PV_OK)
-		err = pv_image_cmdline(vm->spec->kernel_cmdline, profile->inject_agent, &cmdline, msg);
+	return profile;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t qemu_boot_left_ms(const struct qemu_vm *vm)
+{
+	uint64_t gone = now_ms() - vm->began_ms;
+
+	return gone < vm->spec->wait_ms ? vm->spec->wait_ms - gone : 1;
+}
+
+void qemu_boot_config(const struct qemu_vm *vm, const struct pv_profile *profile, struct pv_machine_config *config)
+{
+	bool restores = vm->way == QEMU_RESTORES, makes = vm->way == QEMU_MAKES;
+
+	*config = (struct pv_machine_config){
+		.name = vm->name,
+		.dir = vm->dir,
+		.socket_dir = vm->socket_dir,
+		.qemu = profile->qemu,
+		.machine = profile->machine,
+		.kvm = vm->kvm,
+		.memory_bytes = vm->spec->memory_bytes,
+		.cpus = vm->spec->cpus,
+		.kernel = profile->kernel,
+		.initrd = vm->initrd,
+		.cmdline = vm->cmdline,
+		.uuid = vm->uuid,
+		/* A template's battery clock is to be the host's. */
+		.has_rtc = vm->spec->has_initial_time_ns && !restores && !makes,
+		.rtc_s = vm->spec->initial_time_ns / 1000000000,
+		.has_rng_seed = vm->spec->has_rng_seed,
+		.rng_seed = vm->spec->rng_seed,
+		/* If nothing comes of the template there is time left for a cold boot. */
+		.boot_deadline_ms = restores ? qemu_boot_left_ms(vm) / 2 + 1 : qemu_boot_left_ms(vm),
+		.keeper_vm = vm->id,
+		.hold = makes || (restores && qemu_template_prepares(vm)),
+		.from = restores ? qemu_template_snapshot(vm->template) : NULL,
+	};
+}
+
+static void ignore_resumed(void *arg, enum pv_err err, const struct pv_errmsg *msg)
+{
+	(void)arg; /* its failure is the machine's */
+	(void)err;
+	(void)msg;
+}
+
+static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *config, struct pv_errmsg *msg)
+{
+	struct event_base *base = pv_engine_base(vm->driver->engine);
+	uint8_t entropy[QEMU_ENTROPY_BYTES];
+	struct qemu_patches patches;
+	Pva__Hello hello;
+	enum pv_err err;
+
+	qemu_fill_hello(vm, &hello, entropy, true);
+	if (vm->way == QEMU_RESTORES) {
+		qemu_identity_patches(&vm->template->identity, vm->uuid, &patches);
+		config->patches = patches.all;
+		config->n_patches = patches.n;
+		err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded, vm,
+		                            &vm->machine, msg);
+		free(patches.all);
+		if (err == PV_OK)
+			pv_machine_resume(vm->machine, ignore_resumed, NULL);
+		return err;
+	}
+	err = pv_machine_start(base, config, &hello, &qemu_machine_handler, vm, &vm->machine, msg);
+	if (err == PV_OK && vm->way == QEMU_COLD) {
+		qemu_fill_hello(vm, &hello, entropy, false);
+		pv_machine_set_hello(vm->machine, &hello);
+	}
+	return err;
+}
+
+static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
+{
+	struct pv_machine_config config;
+	struct pv_machine_nic *nics = NULL;
+	char *initrd = NULL;
+	size_t n_nics = 0;
+	enum pv_err err = PV_OK;
+
+	vm->saving = vm->loaded = vm->released = false;
+	qemu_boot_config(vm, qemu_vm_profile(vm), &config);
+	/* The template's guest came without the files, but after a reset they are to be there again. */
+	if (vm->way != QEMU_MAKES) {
+		err = add_files(vm, &initrd, msg);
+		config.initrd = initrd;
+	}
 	if (err == PV_OK) {
-		make_uuid(vm->uuid);
-		nics = qemu_nics_for_start(vm, &n_nics);
-		config = (struct pv_machine_config){
-			.name = vm->name,
-			.dir = vm->dir,
-			.socket_dir = vm->socket_dir,
-			.qemu = profile->qemu,
-			.machine = profile->machine,
-			.kvm = vm->kvm,
-			.memory_bytes = vm->spec->memory_bytes,
-			.cpus = vm->spec->cpus,
-			.kernel = profile->kernel,
-			.initrd = initrd,
-			.cmdline = cmdline,
-			.uuid = vm->uuid,
-			.has_rtc = vm->spec->has_initial_time_ns,
-			.rtc_s = vm->spec->initial_time_ns / 1000000000,
-			.has_rng_seed = vm->spec->has_rng_seed,
-			.rng_seed = vm->spec->rng_seed,
-			.boot_deadline_ms = vm->spec->wait_ms,
-			.keeper = qemu_keeper(vm->driver),
-			.keeper_vm = vm->id,
-			.nics = nics,
-			.n_nics = n_nics,
-		};
-		qemu_fill_hello(vm, &hello, entropy, true);
-		err = pv_machine_start(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler, vm,
-		                       &vm->machine, msg);
-		if (err == PV_OK) {
-			qemu_fill_hello(vm, &hello, entropy, false);
-			pv_machine_set_hello(vm->machine, &hello);
-		}
+		qemu_make_uuid(vm->uuid);
+		config.keeper = qemu_keeper(vm->driver);
+		/* A template has none: they are plugged in when its guest goes on. */
+		nics = qemu_nics_for_start(vm, vm->way == QEMU_COLD, &n_nics);
+		config.nics = nics;
+		config.n_nics = n_nics;
+		err = start_qemu(vm, &config, msg);
 	}
 	free(nics);
 	free(initrd);
-	free(cmdline);
+	return err;
+}
+
+void qemu_boot_go_on(struct qemu_vm *vm)
+{
+	struct pv_errmsg msg = { 0 };
+
+	PV_ASSERT(vm->boot != NULL && vm->machine == NULL);
+	qemu_template_leave(vm, false);
+	if (qemu_template_begin(vm))
+		return;
+	qemu_call_stop_timer(vm->boot);
+	if (start_machine(vm, &msg) != PV_OK)
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg.text);
+	else
+		qemu_console_poll(vm);
+}
+
+enum pv_err qemu_boot_prepare(struct qemu_vm *vm, struct pv_errmsg *msg)
+{
+	const struct pv_profile *profile = qemu_vm_profile(vm);
+	enum pv_err err = choose_accel(vm, profile, msg);
+
+	vm->began_ms = now_ms();
+	if (err == PV_OK)
+		err = make_dirs(vm, msg);
+	if (err == PV_OK)
+		err = prepare_initrd(vm, profile, &vm->initrd, msg);
+	if (err == PV_OK)
+		err = pv_image_cmdline(vm->spec->kernel_cmdline, profile->inject_agent, &vm->cmdline, msg);
 	return err;
 }
 
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 {
 	struct qemu_vm *vm = call->vm;
-	struct pv_vm_view view;
 	struct pv_errmsg msg = { 0 };
 	enum pv_err err;
 	size_t len = pv__vm_spec__get_packed_size(boot->spec);
@@ -219,16 +327,28 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	free(bytes);
 	qemu_forget_boot_id(vm);
 	vm->boot = call;
-	PV_ASSERT(pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view));
-	err = choose_accel(vm, pv_engine_profile(vm->driver->engine, view.profile), &msg);
+	err = qemu_boot_prepare(vm, &msg);
+	if (err == PV_OK && qemu_template_begin(vm))
+		return;
 	if (err == PV_OK)
 		err = start_machine(vm, &msg);
 	if (err != PV_OK) {
+		qemu_boot_forget(vm);
 		rmdir(vm->socket_dir);
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "%s", msg.text);
 		return;
 	}
 	qemu_console_poll(vm);
+}
+
+void qemu_boot_forget(struct qemu_vm *vm)
+{
+	pv_guest_op_settle(vm->file_op);
+	vm->file_op = NULL;
+	qemu_template_leave(vm, false);
+	free(vm->initrd);
+	free(vm->cmdline);
+	vm->initrd = vm->cmdline = NULL;
 }
 
 /* ---- what the machine tells ---- */
@@ -237,10 +357,14 @@ void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__BootResult result = PV__BOOT_RESULT__INIT;
+	uint8_t entropy[QEMU_ENTROPY_BYTES];
+	Pva__Hello again;
 
+	qemu_fill_hello(vm, &again, entropy, false);
+	pv_machine_set_hello(vm->machine, &again);
 	result.accel = (char *)(vm->kvm ? "kvm" : "tcg");
 	result.has_from_template = 1;
-	result.from_template = 0;
+	result.from_template = vm->way == QEMU_RESTORES;
 	result.has_qemu_pid = 1;
 	result.qemu_pid = (uint32_t)pv_machine_pid(vm->machine);
 	result.has_qemu_start_ticks = 1;
@@ -255,8 +379,11 @@ void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	result.cpus = vm->spec->cpus;
 	result.has_console_start = 1;
 	result.console_start = pv_machine_console_start(vm->machine);
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
 	ended.boot = &result;
+	qemu_template_leave(vm, false);
 	qemu_call_report(vm->boot, &ended);
 }
 
@@ -274,12 +401,23 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 {
 	struct qemu_vm *vm = arg;
 
+	if (vm->boot != NULL && hello->held) {
+		qemu_template_held(vm, hello);
+		return;
+	}
 	if (vm->boot != NULL) {
-		qemu_nics_booted(vm, hello);
+		if (!qemu_template_unheld(vm))
+			qemu_nics_booted(vm, hello);
 		return;
 	}
 	qemu_nics_guest_is_new(vm, true);
+	if (qemu_restored(vm, hello)) {
+		vm->taken_over = false;
+		return;
+	}
 	qemu_nics_update(vm);
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
 	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
 		return;
 	qemu_note_boot_id(vm, hello->boot_id);
@@ -322,6 +460,10 @@ static void end_unasked(struct qemu_vm *vm, Pv__VmChange change, const char *rea
 {
 	bool told = lifecycle_open(vm);
 
+	if (vm->restore != NULL) { /* the VM stays as it was */
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, reason);
+		return;
+	}
 	/* Guest operations fail without a word on the state: the change that follows tells it. */
 	if (told) {
 		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, reason);
@@ -339,19 +481,14 @@ static void on_powered_off(void *arg)
 /* KVM broke down under a guest that was booting: TCG takes over if it may. True if it did. */
 static bool retry_under_tcg(struct qemu_vm *vm)
 {
-	struct qemu_call *boot = vm->boot;
-	struct pv_errmsg msg = { 0 };
-
-	if (boot == NULL || !vm->kvm || !vm->kvm_optional)
+	if (vm->boot == NULL || !vm->kvm || !vm->kvm_optional)
 		return false;
 	pv_engine_notice(vm->driver->engine, "KVM failed under VM %s (KVM internal error): trying again under TCG",
 	                 vm->name);
 	pv_machine_destroy(vm->machine);
 	vm->machine = NULL;
 	vm->kvm = false;
-	if (start_machine(vm, &msg) == PV_OK)
-		return true;
-	qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg.text);
+	qemu_boot_go_on(vm);
 	return true;
 }
 
@@ -360,13 +497,16 @@ static void on_failed(void *arg, enum pv_err err, const struct pv_errmsg *msg, b
 	struct qemu_vm *vm = arg;
 	struct pv_errmsg text = *msg;
 
-	(void)err;
 	if (vm->attaching) { /* which was told */
 		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, text.text);
 		return;
 	}
 	if (kvm_failure && retry_under_tcg(vm))
 		return;
+	if (vm->boot != NULL && qemu_template_retry(vm, err, text.text))
+		return;
+	if (vm->boot != NULL) /* those that wait do not try the same, one after the other */
+		qemu_template_leave(vm, true);
 	end_unasked(vm, PV__VM_CHANGE__VM_CHANGE_LOST, text.text);
 }
 

@@ -13,7 +13,11 @@
 #include "vmctl/machine.h"
 
 struct pv_keeper;
+struct pv_store;
+struct pv_profile;
 struct qemu_driver;
+struct qemu_template;
+struct qemu_templates;
 struct qemu_vm;
 
 /* A call from start() to settle(). */
@@ -31,10 +35,11 @@ struct qemu_call {
 	uint64_t agent_id; /* of the object it opens */
 	uint64_t offset;   /* read_console; `max` 0: all there is */
 	uint32_t max;
-	bool killed;      /* close_process: SIGKILL was sent */
-	bool again;       /* started by another runner before */
-	uint64_t release; /* agent's object that goes when the outcome is safe; 0: none */
-	char *refusal;    /* for later: why the call cannot be carried out */
+	bool killed;       /* close_process: SIGKILL was sent */
+	bool again;        /* started by another runner before */
+	uint64_t release;  /* agent's object that goes when the outcome is safe; 0: none */
+	bool stays_paused; /* restore */
+	char *refusal;     /* for later: why the call cannot be carried out */
 	Pv__ErrorKind refusal_kind;
 	UT_hash_handle hh;
 	TAILQ_ENTRY(qemu_call) link; /* of its VM, until it is freed */
@@ -75,6 +80,14 @@ struct qemu_background {
 };
 TAILQ_HEAD(qemu_background_list, qemu_background);
 
+/* How a boot goes on (driver_qemu_template.h). */
+enum qemu_way {
+	QEMU_COLD,
+	QEMU_WAITS,    /* for its template; nothing is started */
+	QEMU_MAKES,    /* cold, and makes the template on its way */
+	QEMU_RESTORES, /* from the template */
+};
+
 struct qemu_vm {
 	uint32_t id;
 	char *name;
@@ -95,6 +108,24 @@ struct qemu_vm {
 	char uuid[37];
 	bool kvm;
 	bool kvm_optional; /* accelerator "auto": TCG may take over */
+	char *initrd;      /* the profile's with the agent, without boot files */
+	char *cmdline;     /* complete */
+	uint64_t began_ms; /* CLOCK_MONOTONIC */
+	enum qemu_way way;
+	struct qemu_template *template; /* unless it boots cold; or NULL */
+	TAILQ_ENTRY(qemu_vm) template_link;
+	bool saving;                 /* MAKES: the snapshot is taken */
+	bool loaded;                 /* RESTORES: the guest has begun to run */
+	bool released;               /* its init may run */
+	size_t files_written;        /* RESTORES: of spec->files */
+	struct pv_guest_op *file_op; /* or NULL */
+
+	/* of one that goes on from a snapshot; see driver_qemu_snapshot.c */
+	struct qemu_call *restore;              /* NULL: none is at work */
+	struct qemu_restore_work *restore_work; /* of its thread */
+	bool ungreeted;                         /* has been restored and has not run since */
+	struct qemu_call *greeting;             /* the resume that ends that */
+	char *guest_boot_id;                    /* as last heard, of every VM; or NULL */
 
 	/* of a VM that another runner booted */
 	bool attaching;          /* its result is not told yet */
@@ -103,6 +134,8 @@ struct qemu_vm {
 	char *boot_id;           /* of the guest as that runner knew it */
 	struct qemu_call *reset; /* waits for go() */
 	uint64_t reset_ms;
+	struct qemu_call *save; /* likewise: a snapshot of a VM that runs */
+	char *save_path;
 	char *refusal; /* why it cannot be attached, for `later` */
 	enum pv_err refused_err;
 	struct pv_deferred later;
@@ -110,6 +143,8 @@ struct qemu_vm {
 	char *new_boot_id;
 	UT_hash_handle hh;
 };
+
+TAILQ_HEAD(qemu_vm_list, qemu_vm);
 
 struct qemu_driver {
 	struct pv_engine *engine;
@@ -125,6 +160,10 @@ struct qemu_driver {
 	bool keeper_tried;
 	bool told_no_kvm;
 	struct qemu_nets nets;
+	struct qemu_templates *templates; /* NULL: not wanted */
+	char *snapshot_dir;
+	struct pv_store *snapshots; /* there, once it is needed */
+	LIST_HEAD(, qemu_restore_work) restores;
 	struct qemu_vm *vms;
 	struct qemu_call *calls;
 };
@@ -168,7 +207,7 @@ struct pv_keeper *qemu_keeper(struct qemu_driver *driver);
 enum pv_err qemu_adopt_keeper(struct qemu_driver *driver, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- driver_qemu_attach.c ---- */
-void qemu_attach(void *self, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result, bool paused_by_test);
+void qemu_attach(void *self, uint32_t vm, const Pv__VmSpec *spec, const Pv__BootResult *result, bool paused_by_test);
 void qemu_start_again(void *self, const Pv__CallStarted *started);
 void qemu_go(void *self);
 /* The agent of a VM that was taken over has answered. True if the guest has booted in between: its objects are gone then. */
@@ -177,7 +216,35 @@ bool qemu_taken_over(struct qemu_vm *vm, const char *boot_id);
 void qemu_note_boot_id(struct qemu_vm *vm, const char *boot_id);
 void qemu_forget_boot_id(struct qemu_vm *vm);
 
+/* ---- driver_qemu_snapshot.c ---- */
+enum pv_err qemu_look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
+                      struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* `paused`: it is, and stays so. */
+void qemu_save(struct qemu_call *call, const char *path, bool paused);
+void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot);
+void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore);
+/* The VM ends: so does what was at work for it. */
+void qemu_restore_forget(struct qemu_vm *vm);
+/* Waits for threads that are at work; the driver ends. */
+void qemu_restores_end(struct qemu_driver *driver);
+/* Of a VM that runs again, or for the first time after a restore. */
+void qemu_resume(struct qemu_call *call);
+/* The agent has answered. True if that was the answer a restore, or the resume after one, waits for. */
+bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
+void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy);
+
 /* ---- driver_qemu_boot.c ---- */
+void qemu_make_uuid(char out[37]);
+/* Accelerator, directories, initrd and command line of a VM whose spec is there; the deadline begins. */
+enum pv_err qemu_boot_prepare(struct qemu_vm *vm, struct pv_errmsg *msg) PV_MUST_CHECK;
+#define QEMU_ENTROPY_BYTES 32u
+const struct pv_profile *qemu_vm_profile(const struct qemu_vm *vm);
+/* The options of the boot as vmctl takes them; but for its initrd if there are boot files, and for its UUID. */
+void qemu_boot_config(const struct qemu_vm *vm, const struct pv_profile *profile, struct pv_machine_config *config);
+/* A boot that waited, or failed on its way, begins once more. A failure is reported. */
+void qemu_boot_go_on(struct qemu_vm *vm);
+/* Of its deadline; at least 1. */
+uint64_t qemu_boot_left_ms(const struct qemu_vm *vm);
 /* `first`: not for a conversation after a reset, when the battery clock has the time. `entropy` is for the 32 bytes of it. */
 void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bool first);
 /* The guest has forgotten what it was doing. */
@@ -186,6 +253,8 @@ extern const struct pv_machine_handler qemu_machine_handler;
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
 /* The boot is done: networks and all. */
 void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello);
+/* The boot has ended: what was kept for it goes. Before the machine. */
+void qemu_boot_forget(struct qemu_vm *vm);
 
 /* ---- driver_qemu_guest.c ---- */
 

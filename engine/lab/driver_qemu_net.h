@@ -20,8 +20,9 @@ void qemu_nets_destroy(struct qemu_driver *driver);
 
 /* What the state says of its NICs may have changed. */
 void qemu_nics_update(struct qemu_vm *vm);
-/* The NICs that a machine has from its start, their ports bound; the caller frees the array. */
-struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, size_t *n);
+/* The NICs that a machine is to have, their ports bound; those of a `cold` one are there from its start, as the list says, which the caller
+ * frees. */
+struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, bool cold, size_t *n);
 /* The agent has answered: the boot is reported when the guest's networks are as the state says. */
 void qemu_nics_booted(struct qemu_vm *vm, const Pva__HelloReply *hello);
 /* The same after a reset that was asked for (call, or NULL: the guest's own). */

@@ -549,7 +549,7 @@ void qemu_nics_update(struct qemu_vm *vm)
 
 /* ---- the life of the machine ---- */
 
-struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, size_t *n)
+struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, bool cold, size_t *n)
 {
 	struct pv_machine_nic *list = NULL;
 	struct qemu_nic *nic, *next;
@@ -561,12 +561,14 @@ struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, size_t *n)
 	*n = 0;
 	look(vm);
 	LIST_FOREACH (nic, &vm->net.nics, link) {
+		if (nic->want_port)
+			open_port(vm, nic);
+		if (!cold)
+			continue;
 		list = pv_xrealloc(list, (*n + 1) * sizeof(*list));
 		list[(*n)++] = describe(nic);
 		nic->plugged = true;
 		nic->link_up = true; /* as QEMU starts */
-		if (nic->want_port)
-			open_port(vm, nic);
 	}
 	return list;
 }

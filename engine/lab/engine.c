@@ -92,6 +92,11 @@ struct pv_journal *pv_engine_journal(const struct pv_engine *engine)
 	return engine->config.journal;
 }
 
+const char *pv_engine_run_dir(const struct pv_engine *engine)
+{
+	return engine->config.run_dir;
+}
+
 uint64_t pv_engine_seed(const struct pv_engine *engine)
 {
 	return engine->config.seed;

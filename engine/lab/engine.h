@@ -38,6 +38,7 @@ struct pv_engine_config {
 	const struct pv_profile *profiles; /* stay the caller's, and outlive the engine */
 	size_t n_profiles;
 	uint64_t seed;
+	const char *run_dir;                         /* for temporary snapshots; NULL: there is none */
 	uint64_t mono_from_ns;                       /* where engine time goes on; 0 for a new run */
 	const uint8_t *mac_key;                      /* PV_ENGINE_MAC_KEY_BYTES; NULL: a new one */
 	void (*notice)(void *arg, const char *line); /* one line for the user; may be NULL */
@@ -55,6 +56,8 @@ const struct pv_state *pv_engine_state(const struct pv_engine *engine);
 struct event_base *pv_engine_base(const struct pv_engine *engine);
 struct pv_journal *pv_engine_journal(const struct pv_engine *engine);
 uint64_t pv_engine_seed(const struct pv_engine *engine);
+/* The directory of the run; NULL: there is none. */
+const char *pv_engine_run_dir(const struct pv_engine *engine);
 /* CLOCK_MONOTONIC since the run started, ns. */
 uint64_t pv_engine_mono_ns(const struct pv_engine *engine);
 /* NULL if there is no such profile. */
@@ -100,7 +103,7 @@ typedef void pv_engine_call_cb(void *arg, const Pv__CallEnded *ended);
 
 /* Decides and appends the intent `proposal` (call_started; payloads inline); after the commit the driver starts it. The id is in
  * proposal->call_started->id. A BootCall's spec holds the options of this boot alone on entry: the engine resolves it with the VM's
- * staged ones and the profile. With an admission (admission.h), a boot waits for it before its intent is proposed: the id is then
+ * staged ones and the profile; that of a RestoreCall also with those of the VM's last boot. With an admission (admission.h), a boot waits for it before its intent is proposed: the id is then
  * a handle, good for pv_engine_cancel() alone, and a boot that is not admitted tells `cb` an error without any event.
  * Refusals as for propose; then nothing was started and `cb` is not called. */
 enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_engine_call_cb *cb, void *arg,
@@ -113,6 +116,16 @@ typedef void pv_engine_claim_cb(void *arg, const char *error);
  * turn, unless pv_engine_cancel(*handle) comes first. Refusals: PV_ERR_EXISTS `claim already taken`, and the admission's. */
 enum pv_err pv_engine_claim(struct pv_engine *engine, Pv__Event *proposal, pv_engine_claim_cb *cb, void *arg,
                             uint64_t *handle, struct pv_errmsg *msg) PV_MUST_CHECK;
+
+/* What the snapshot file says, or PV_ERR_NOENT, PV_ERR_CORRUPT, ... A host read: for taking functions of inputs alone. */
+enum pv_err pv_engine_look_at_snapshot(struct pv_engine *engine, const char *path, struct pv_snapshot_facts *facts,
+                                       struct pv_errmsg *msg) PV_MUST_CHECK;
+/* Could `vm` be restored from it? Else the message says what differs. */
+enum pv_err pv_engine_check_restore(struct pv_engine *engine, uint32_t vm, const char *path,
+                                    struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The same for a VM that is not declared yet. `spec` (may be NULL) is what would be staged. */
+enum pv_err pv_engine_check_restore_of(struct pv_engine *engine, const char *profile, const Pv__VmSpec *spec,
+                                       const char *path, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* Drops the callback of an open call and asks the driver to end it. Unknown ids are ignored (it is done already). */
 void pv_engine_cancel(struct pv_engine *engine, uint64_t call);

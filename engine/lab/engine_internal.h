@@ -7,6 +7,7 @@
 #include "engine/core/subjects.h"
 #include "engine/lab/admission.h"
 #include "engine/lab/engine.h"
+#include "engine/lab/fixtures.h"
 #include "engine/lab/host_run.h"
 #include "engine/lab/retrace.h"
 #include "engine/lab/timer.h"
@@ -22,7 +23,8 @@ struct pv_call {
 	uint64_t started_mono_ns;
 	Pv__CallStarted *intent; /* payloads inline, for the driver; NULL once it has started */
 	Pv__CallEnded *outcome;  /* payloads inline; NULL until it has ended */
-	bool on_host;            /* host_run.h carries it out, not the driver */
+	bool on_host;            /* it needs no VM: not the driver carries it out, but host_run.h, */
+	bool is_fixture;         /* or whoever has fixtures */
 	bool canceled;           /* before the driver was told */
 	bool retraced;           /* from the record: the driver does not know it */
 	bool again;              /* was from the record, and had no outcome there */
@@ -93,6 +95,7 @@ struct pv_engine {
 	const struct pv_driver_ops *driver;
 	void *driver_self;
 	struct pv_host *host;         /* commands of the host */
+	struct pv_fixtures fixtures;  /* no functions: there are none */
 	struct pv_call *calls;        /* by id */
 	struct pv_call_list intents;  /* appended, not yet given to the driver */
 	struct pv_call_list outcomes; /* appended, not yet committed */
@@ -198,7 +201,7 @@ void pv_engine_start_intents(struct pv_engine *engine);
 void pv_engine_settle_outcomes(struct pv_engine *engine);
 void pv_engine_drop_calls(struct pv_engine *engine);
 
-/* Ends the commands that `file` still has; each that ends is told to `cb`. Returns their number. */
+/* Ends the commands and fixture calls that `file` still has; each that ends is told to `cb`. Returns their number. */
 size_t pv_engine_end_commands(struct pv_engine *engine, uint32_t file, pv_engine_call_cb *cb, void *arg);
 
 /* Remembers a call whose intent was appended. */
@@ -218,9 +221,10 @@ void pv_engine_drop_admits(struct pv_engine *engine);
 void pv_engine_drop_scopes(struct pv_engine *engine);
 
 /* boot_spec.c: the options of one boot, `now` (may be NULL) over what was staged for the VM over its profile, with the content of
- * files inline. The caller frees *out with pv__vm_spec__free_unpacked(). */
-enum pv_err pv_engine_resolve_boot(struct pv_engine *engine, uint32_t vm, const Pv__VmSpec *now, Pv__VmSpec **out,
-                                   struct pv_errmsg *msg) PV_MUST_CHECK;
+ * files inline; of a restore: `now` over those of the VM's last boot or restore over what was staged over the profile, without files. The caller
+ * frees *out with pv__vm_spec__free_unpacked(). */
+enum pv_err pv_engine_resolve_spec(struct pv_engine *engine, uint32_t vm, Pv__CallStarted__OpCase op,
+                                   const Pv__VmSpec *now, Pv__VmSpec **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- seal.c: payloads in their stored form ---- */
 

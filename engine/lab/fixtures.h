@@ -15,7 +15,7 @@ struct pv_fixtures {
 	void (*start)(void *self, uint32_t file, const Pv__CallStarted *call);
 	/* The same after a runner that died meanwhile: what it had begun to build is void. */
 	void (*start_again)(void *self, uint32_t file, const Pv__CallStarted *call);
-	/* Nobody waits for it any more. The outcome comes all the same, soon. */
+	/* Nobody waits for it any more. The outcome comes all the same, soon, and not from inside this function. */
 	void (*cancel)(void *self, uint64_t call);
 	void *self;
 };

@@ -8,14 +8,14 @@ void pv_engine_end_retrace(struct pv_engine *engine)
 	engine->held = true;
 }
 
-void pv_engine_attach(struct pv_engine *engine, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result)
+void pv_engine_attach(struct pv_engine *engine, uint32_t vm, const Pv__VmSpec *spec, const Pv__BootResult *result)
 {
 	struct pv_vm_view view;
 
 	PV_ASSERT(engine->held && engine->driver->attach != NULL);
 	PV_ASSERT(pv_state_vm(engine->state, vm, &view));
 	engine->attaching++;
-	engine->driver->attach(engine->driver_self, vm, boot, result, view.state == PV__VM_STATE__VM_STATE_PAUSED);
+	engine->driver->attach(engine->driver_self, vm, spec, result, view.state == PV__VM_STATE__VM_STATE_PAUSED);
 }
 
 void pv_engine_vm_attached(struct pv_engine *engine, uint32_t vm, enum pv_err err, const struct pv_errmsg *msg)

@@ -53,6 +53,7 @@ static bool is_left_out(const struct pv_retrace *retrace, const Pv__Event *event
 	case PV__EVENT__BODY_POOL_STATE:
 	case PV__EVENT__BODY_RUN_RESUMED:
 	case PV__EVENT__BODY_FILE_RESTARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
 		return true;
 	case PV__EVENT__BODY_TEST_LOGGED:
 		return retrace->config.rehearsal;
@@ -318,8 +319,7 @@ static struct pv_admission_request *request_of(struct pv_track *track, const Pv_
 {
 	uint32_t vm = 0;
 
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED &&
-	    event->call_started->op_case == PV__CALL_STARTED__OP_BOOT)
+	if (event->body_case == PV__EVENT__BODY_CALL_STARTED && pv_call_brings_up(event->call_started->op_case))
 		vm = event->call_started->vm;
 	else if (event->body_case == PV__EVENT__BODY_ADMISSION_REFUSED)
 		vm = event->admission_refused->vm;

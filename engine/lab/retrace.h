@@ -66,9 +66,9 @@ bool pv_engine_retrace_is_over(struct pv_engine *engine, uint32_t file);
 
 /* The state is that of the journal, and what is proposed from here on is appended. */
 void pv_engine_end_retrace(struct pv_engine *engine);
-/* The driver takes over a VM that is up in the state; `boot` and `result` are intent and outcome of its last boot. One that cannot be had
+/* The driver takes over a VM that is up in the state; `spec` and `result` are options and outcome of its last boot or restore. One that cannot be had
  * becomes dead (VmChanged). */
-void pv_engine_attach(struct pv_engine *engine, uint32_t vm, const Pv__BootCall *boot, const Pv__BootResult *result);
+void pv_engine_attach(struct pv_engine *engine, uint32_t vm, const Pv__VmSpec *spec, const Pv__BootResult *result);
 /* Some of them are not taken over yet: take turns. */
 bool pv_engine_is_attaching(const struct pv_engine *engine);
 /* Calls without an outcome are started again and journaled as reconciled, timers run, what waits to be admitted is asked for; then the

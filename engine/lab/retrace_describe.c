@@ -159,9 +159,17 @@ static void describe_call(const struct pv_state *state, const Pv__CallStarted *c
 		bytes = &call->write_file->path;
 	else if (call->op_case == PV__CALL_STARTED__OP_HOST_RUN)
 		bytes = &call->host_run->command;
+	else if (call->op_case == PV__CALL_STARTED__OP_SNAPSHOT)
+		bytes = &call->snapshot->path;
+	else if (call->op_case == PV__CALL_STARTED__OP_RESTORE)
+		bytes = &call->restore->path;
 	if (bytes != NULL) {
 		pv_buf_addstr(out, " ");
 		quote(out, bytes->data, bytes->len);
+	}
+	if (call->op_case == PV__CALL_STARTED__OP_FIXTURE) {
+		pv_buf_addstr(out, " ");
+		quote_text(out, call->fixture->name);
 	}
 	if (pv_state_vm(state, call->vm, &vm))
 		pv_buf_addf(out, " on the VM \"%s\"", vm.name);

@@ -87,6 +87,8 @@ static enum pv_err seal_intent(struct pv_engine *engine, Pv__CallStarted *call, 
 	switch (call->op_case) {
 	case PV__CALL_STARTED__OP_BOOT:
 		return seal_spec(engine, call->boot->spec, seal, msg);
+	case PV__CALL_STARTED__OP_RESTORE:
+		return seal_spec(engine, call->restore->spec, seal, msg);
 	case PV__CALL_STARTED__OP_RUN:
 		return seal_run(engine, call->run, seal, msg);
 	case PV__CALL_STARTED__OP_SPAWN:

@@ -200,6 +200,12 @@ static void dispatch(struct pv_invariants *inv, const Pv__Event *event)
 	case PV__EVENT__BODY_FILE_BLOCKED:
 		pv_inv_file_event(inv, event);
 		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+	case PV__EVENT__BODY_FIXTURE_CACHE_HIT:
+		pv_inv_fixture_event(inv, event);
+		break;
 	case PV__EVENT__BODY_CLAIM_ACQUIRED:
 	case PV__EVENT__BODY_CLAIM_RELEASED:
 		pv_inv_claim_event(inv, event);

@@ -18,7 +18,7 @@ struct operation {
 	Pv__VmState to;                    /* where it leads when it goes well; UNSPECIFIED: nowhere */
 	Pv__CallEnded__OutcomeCase result; /* when it goes well */
 	bool alongside; /* also while the VM is booted, paused, ...: does not need the guest, or cuts all else short */
-	bool on_host;   /* a command of the host, or something of a bridge: no VM has a part in it */
+	bool on_host;   /* a command of the host, a fixture, or something of a bridge: no VM has a part in it */
 };
 
 #define OP(name)      PV__CALL_STARTED__OP_##name
@@ -32,6 +32,8 @@ static const struct operation operations[] = {
 	{ OP(PAUSE), BOOTED, LEADS(PAUSED), GIVES(DONE), false, false },
 	{ OP(RESUME), PAUSED, LEADS(BOOTED), GIVES(DONE), false, false },
 	{ OP(RESET), BOOTED, LEADS(BOOTED), GIVES(DONE), false, false },
+	{ OP(SNAPSHOT), BOOTED | PAUSED, LEADS_NOWHERE, GIVES(SNAPSHOT), false, false },
+	{ OP(RESTORE), CREATED | DOWN, LEADS(BOOTED), GIVES(BOOT), false, false },
 	{ OP(RUN), BOOTED, LEADS_NOWHERE, GIVES(RUN), false, false },
 	{ OP(READ_FILE), BOOTED, LEADS_NOWHERE, GIVES(DATA), false, false },
 	{ OP(WRITE_FILE), BOOTED, LEADS_NOWHERE, GIVES(DONE), false, false },
@@ -58,6 +60,7 @@ static const struct operation operations[] = {
 	{ OP(HOST_RUN), ANY, LEADS_NOWHERE, GIVES(RUN), true, true },
 	{ OP(HOST_READ), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
 	{ OP(HOST_WRITE), ANY, LEADS_NOWHERE, GIVES(COUNT), true, true },
+	{ OP(FIXTURE), ANY, LEADS_NOWHERE, GIVES(FIXTURE), true, true },
 };
 
 static const struct operation *operation_of(Pv__CallStarted__OpCase op)
@@ -72,6 +75,12 @@ static const struct operation *operation_of(Pv__CallStarted__OpCase op)
 static bool changes_state(const struct operation *operation)
 {
 	return operation->to != LEADS_NOWHERE;
+}
+
+/* Nothing else may begin meanwhile. */
+static bool holds(const struct operation *operation)
+{
+	return changes_state(operation) || operation->op == OP(SNAPSHOT);
 }
 
 static const char *state_word(Pv__VmState state)
@@ -173,7 +182,7 @@ static void on_guest_started(struct pv_invariants *inv, const Pv__Event *event, 
 		return;
 	add_call(inv, body, vm->file, vm);
 	before_change(inv, vm);
-	if (changes_state(operation))
+	if (holds(operation))
 		vm->busy_with = body->id;
 	after_change(inv, vm);
 }
@@ -232,7 +241,9 @@ static void move(const struct pv_invariants *inv, struct inv_vm *vm, const struc
 	else if (call->op == PV__CALL_STARTED__OP_SHUTDOWN)
 		end_life(inv, vm, ok ? PV__VM_STATE__VM_STATE_SHUTDOWN : vm->state);
 	else if (ok && changes_state(operation))
-		vm->state = operation->to;
+		vm->state = body->outcome_case == PV__CALL_ENDED__OUTCOME_BOOT && body->boot->paused
+		                ? PV__VM_STATE__VM_STATE_PAUSED
+		                : operation->to;
 }
 
 static void check_result(struct pv_invariants *inv, const struct inv_call *call, const Pv__CallEnded *body)

@@ -15,7 +15,7 @@ static struct sums sum_up(const struct pv_invariants *inv)
 	struct sums sums = { .clean = true };
 
 	for (const struct inv_file *file = inv->files; file; file = file->hh.next) {
-		if (!file->completed)
+		if (!file->completed || file->builds_for)
 			continue;
 		sums.files++;
 		sums.passed += file->passed;
@@ -76,7 +76,7 @@ static void on_discovered(struct pv_invariants *inv, const Pv__FileDiscovered *b
 {
 	struct inv_file *file;
 
-	if (inv->dispatching)
+	if (inv->dispatching && !body->builds_for)
 		pv_inv_report(inv, PV_RULE_DISCOVERY, "file", body->id,
 		              "it was discovered after a file was dispatched");
 	pv_inv_new_id(inv, "file", body->id, &inv->last_file);
@@ -84,6 +84,10 @@ static void on_discovered(struct pv_invariants *inv, const Pv__FileDiscovered *b
 		return;
 	file = PV_NEW(struct inv_file);
 	file->id = body->id;
+	file->builds_for = body->builds_for;
+	if (body->builds_for && !pv_inv_file(inv, body->builds_for))
+		pv_inv_report(inv, PV_RULE_ORIGIN, "file", body->id, "it builds for file %u, which is not there",
+		              body->builds_for);
 	HASH_ADD(hh, inv->files, id, sizeof(file->id), file);
 }
 
@@ -105,6 +109,7 @@ static void check_nothing_left(struct pv_invariants *inv, const struct inv_file 
 		{ "task(s) that have not ended", file->n_tasks },
 		{ "call(s) without an outcome", file->n_calls },
 		{ "VM(s) that are not down", file->n_up },
+		{ "build(s) that have not ended", file->build_call != 0 },
 		{ "open lab(s)", (file->root_lab ? 1u : 0) + (file->test_lab ? 1u : 0) },
 	};
 
@@ -138,12 +143,12 @@ static void on_completed(struct pv_invariants *inv, struct inv_file *file, const
 static void on_restarted(struct pv_invariants *inv, struct inv_file *file)
 {
 	UT_hash_handle hh = file->hh;
-	uint32_t id = file->id;
+	uint32_t id = file->id, builds_for = file->builds_for;
 
 	if (!file->dispatched)
 		pv_inv_report(inv, PV_RULE_FILE, "file", file->id, "it is restarted without having been dispatched");
 	pv_inv_forget(inv, file->id);
-	*file = (struct inv_file){ .id = id, .hh = hh };
+	*file = (struct inv_file){ .id = id, .builds_for = builds_for, .hh = hh };
 }
 
 void pv_inv_file_event(struct pv_invariants *inv, const Pv__Event *event)
@@ -174,6 +179,26 @@ void pv_inv_file_event(struct pv_invariants *inv, const Pv__Event *event)
 		on_restarted(inv, file);
 	else if (file->completed)
 		pv_inv_report(inv, PV_RULE_FILE, "file", id, "it waits after it has completed");
+}
+
+/* ---- builds of fixtures ---- */
+
+void pv_inv_fixture_event(struct pv_invariants *inv, const Pv__Event *event)
+{
+	struct inv_file *file = pv_inv_running(inv, event, PV_RULE_FILE, "file", event->file);
+
+	if (!file)
+		return;
+	if (event->body_case == PV__EVENT__BODY_FIXTURE_BUILD_STARTED) {
+		if (!file->builds_for || file->build_call)
+			pv_inv_report(inv, PV_RULE_FILE, "file", file->id, "it builds, and %s",
+			              file->build_call ? "does already" : "is no builder");
+		file->build_call = event->fixture_build_started->call;
+	} else if (event->body_case == PV__EVENT__BODY_FIXTURE_BUILD_DONE) {
+		if (!file->build_call || file->build_call != event->fixture_build_done->call)
+			pv_inv_report(inv, PV_RULE_FILE, "file", file->id, "it ends a build that was not under way");
+		file->build_call = 0;
+	}
 }
 
 /* ---- claims ---- */

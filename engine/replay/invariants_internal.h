@@ -13,7 +13,7 @@
 	  "run_started is the first event and the only one; behind run_ended only run_resumed goes on")                \
 	X(CLOCK, "clock", "mono_ns never goes backwards")                                                              \
 	X(IDS, "ids", "the ids of each kind rise in the order of appearance, and none is used twice")                  \
-	X(DISCOVERY, "discovery", "every file is discovered before the first one is dispatched")                       \
+	X(DISCOVERY, "discovery", "every file but builders is discovered before the first is dispatched")              \
 	X(FILE, "file-life",                                                                                           \
 	  "a file is dispatched at most once, then completed at most once; file_restarted starts over")                \
 	X(ORIGIN, "origin", "the file and the task that an event names exist, and the task lives in that file")        \
@@ -39,6 +39,8 @@ enum pv_rule_id {
 
 struct inv_file {
 	uint32_t id;
+	uint32_t builds_for; /* of a fixture's builder */
+	uint64_t build_call; /* its build is under way */
 	bool dispatched, completed;
 	uint32_t test; /* running */
 	uint32_t attempt;
@@ -132,6 +134,7 @@ struct inv_file *pv_inv_running(struct pv_invariants *inv, const Pv__Event *even
 /* invariants_files.c */
 void pv_inv_run_event(struct pv_invariants *inv, const Pv__Event *event);
 void pv_inv_file_event(struct pv_invariants *inv, const Pv__Event *event);
+void pv_inv_fixture_event(struct pv_invariants *inv, const Pv__Event *event);
 void pv_inv_claim_event(struct pv_invariants *inv, const Pv__Event *event);
 /* invariants_tests.c */
 void pv_inv_task_event(struct pv_invariants *inv, const Pv__Event *event);

@@ -242,6 +242,7 @@ static void rewrite_file(struct rewriter *rw, Pv__Event *event)
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISCOVERED:
+		KNOWN(FILE, event->file_discovered->builds_for);
 		FRESH(FILE, event->file_discovered->id);
 		break;
 	case PV__EVENT__BODY_FILE_DISPATCHED:
@@ -283,6 +284,24 @@ static void rewrite_call(struct rewriter *rw, Pv__Event *event)
 	}
 }
 
+static void rewrite_fixture(struct rewriter *rw, Pv__Event *event)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+		KNOWN(CALL, event->fixture_build_started->call);
+		KNOWN(FILE, event->fixture_build_started->builder);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+		KNOWN(CALL, event->fixture_build_waiting->call);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+		KNOWN(CALL, event->fixture_build_done->call);
+		break;
+	default:
+		KNOWN(CALL, event->fixture_cache_hit->call);
+	}
+}
+
 static void rewrite_body(struct rewriter *rw, Pv__Event *event)
 {
 	switch (event->body_case) {
@@ -318,6 +337,12 @@ static void rewrite_body(struct rewriter *rw, Pv__Event *event)
 	case PV__EVENT__BODY_VM_CHANGED:
 	case PV__EVENT__BODY_ADMISSION_REFUSED:
 		rewrite_call(rw, event);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+	case PV__EVENT__BODY_FIXTURE_CACHE_HIT:
+		rewrite_fixture(rw, event);
 		break;
 	case PV__EVENT__BODY_BRIDGE_CHANGED:
 		rewrite_bridge(rw, event->bridge_changed);

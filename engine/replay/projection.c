@@ -67,6 +67,12 @@ static struct json_object *on_discovered(struct pv_projection *projection, const
 	struct json_object *payload, *refs = json_object_new_array();
 
 	free(file->path);
+	file->is_builder = body->builds_for != 0;
+	if (file->is_builder) {
+		file->path = pv_xstrdup(pv_projected_path(projection, body->builds_for));
+		json_object_put(refs);
+		return NULL;
+	}
 	file->path = pv_xstrdup(body->path ? body->path : "");
 	payload = of_file(file);
 	for (size_t i = 0; i < body->n_fixture_refs; i++)
@@ -95,7 +101,7 @@ static struct json_object *on_blocked(struct pv_projection *projection, const Pv
 	const struct projected_file *file = pv_projected_file(projection, body->id);
 	struct json_object *payload;
 
-	if (!file || file->dispatched)
+	if (!file || file->dispatched || file->is_builder)
 		return NULL;
 	payload = of_file(file);
 	json_object_object_add(payload, "waiting_for", amount(body->waiting_for));
@@ -108,7 +114,7 @@ static struct json_object *on_dispatched(struct pv_projection *projection, const
 	struct projected_file *file = pv_projected_file(projection, body->id);
 	struct json_object *payload;
 
-	if (!file || file->dispatched)
+	if (!file || file->dispatched || file->is_builder)
 		return NULL;
 	file->dispatched = true;
 	payload = of_file(file);
@@ -122,7 +128,7 @@ static struct json_object *on_completed(struct pv_projection *projection, const 
 	struct json_object *payload;
 
 	pv_projection_forget_vms(projection, body->id);
-	if (!file)
+	if (!file || file->is_builder)
 		return NULL;
 	payload = of_file(file);
 	pv_json_add_text(payload, "status", pv_verdict_word(body->verdict));
@@ -145,12 +151,44 @@ static struct json_object *on_claim(struct pv_projection *projection, const Pv__
 	bool acquired = event->body_case == PV__EVENT__BODY_CLAIM_ACQUIRED;
 	struct json_object *payload;
 
-	if (!file)
+	if (!file || file->is_builder)
 		return NULL;
 	payload = of_file(file);
 	json_object_object_add(payload, "amount",
 	                       amount(acquired ? event->claim_acquired->amount : event->claim_released->amount));
 	return payload;
+}
+
+static struct json_object *of_fixture(const char *name)
+{
+	struct json_object *payload = json_object_new_object();
+
+	json_object_object_add(payload, "path", pv_json_string(name ? name : ""));
+	return payload;
+}
+
+static struct json_object *on_fixture(const Pv__Event *event)
+{
+	const Pv__FixtureBuildDone *done = event->fixture_build_done;
+	const Pv__FixtureBuildWaiting *waiting = event->fixture_build_waiting;
+	struct json_object *payload;
+
+	switch (event->body_case) {
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+		return of_fixture(event->fixture_build_started->name);
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+		payload = of_fixture(waiting->name);
+		json_object_object_add(payload, "held_by_file",
+		                       pv_json_string(waiting->held_by ? waiting->held_by : ""));
+		return payload;
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+		payload = of_fixture(done->name);
+		pv_json_add_u64(payload, "duration_ns", done->duration_ns);
+		pv_json_add_u64(payload, "snapshot_bytes", done->snapshot_bytes);
+		return payload;
+	default:
+		return of_fixture(event->fixture_cache_hit->name);
+	}
 }
 
 static struct json_object *on_pool_state(const Pv__PoolState *body)
@@ -264,6 +302,11 @@ static struct json_object *payload_of(struct pv_projection *projection, const Pv
 	case PV__EVENT__BODY_CLAIM_ACQUIRED:
 	case PV__EVENT__BODY_CLAIM_RELEASED:
 		return on_claim(projection, event);
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+	case PV__EVENT__BODY_FIXTURE_CACHE_HIT:
+		return on_fixture(event);
 	case PV__EVENT__BODY_POOL_STATE:
 		return on_pool_state(event->pool_state);
 	case PV__EVENT__BODY_TEST_STARTED:
@@ -281,8 +324,17 @@ static bool is_void(const struct pv_projection *projection, uint64_t seq, const 
 
 	if (event->body_case == PV__EVENT__BODY_FILE_COMPLETED)
 		file = pv_projected_file(projection, event->file_completed->id);
-	return file && seq < file->void_before && event->body_case != PV__EVENT__BODY_FILE_DISCOVERED &&
-	       event->body_case != PV__EVENT__BODY_FILE_BLOCKED && event->body_case != PV__EVENT__BODY_FILE_DISPATCHED;
+	switch (event->body_case) {
+	case PV__EVENT__BODY_FILE_DISCOVERED:
+	case PV__EVENT__BODY_FILE_BLOCKED:
+	case PV__EVENT__BODY_FILE_DISPATCHED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED: /* each has its end */
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+		return false;
+	default:
+		return file && seq < file->void_before;
+	}
 }
 
 struct json_object *pv_projection_event(struct pv_projection *projection, uint64_t seq, const Pv__Event *event)

@@ -10,7 +10,8 @@
 
 struct projected_file {
 	uint32_t id;
-	char *path;
+	char *path;      /* of a builder: of the file that asked */
+	bool is_builder; /* of a fixture: no file of the channel */
 	bool dispatched;
 	uint64_t void_before;
 	uint32_t test; /* running */

@@ -2,6 +2,7 @@
  * vm_spawned has one vm_shutdown, if the run got so far. A reset or a reboot is none. */
 #include <stdlib.h>
 
+#include "engine/core/vm_fsm.h"
 #include "engine/replay/json_fields.h"
 #include "engine/replay/projection_internal.h"
 #include "proto/mem.h"
@@ -48,11 +49,12 @@ static void on_started(struct pv_projection *projection, const Pv__CallStarted *
 	call->id = body->id;
 	call->vm = vm->id;
 	call->life = vm->life;
-	call->is_boot = body->op_case == PV__CALL_STARTED__OP_BOOT;
+	call->is_boot = pv_call_brings_up(body->op_case);
 	call->is_shutdown = body->op_case == PV__CALL_STARTED__OP_SHUTDOWN;
 	call->is_lifecycle = call->is_boot || call->is_shutdown || body->op_case == PV__CALL_STARTED__OP_PAUSE ||
 	                     body->op_case == PV__CALL_STARTED__OP_RESUME ||
-	                     body->op_case == PV__CALL_STARTED__OP_RESET;
+	                     body->op_case == PV__CALL_STARTED__OP_RESET ||
+	                     body->op_case == PV__CALL_STARTED__OP_SNAPSHOT;
 	HASH_ADD(hh, projection->calls, id, sizeof(call->id), call);
 	if (call->is_lifecycle) {
 		vm->lifecycle = call->id;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "engine/core/vm_fsm.h"
 #include "engine/replay/records.h"
 #include "proto/mem.h"
 
@@ -112,7 +113,7 @@ static void on_discovered(struct pv_summary *summary, const Pv__FileDiscovered *
 		return;
 	summary->files = pv_xrealloc(summary->files, body->id * sizeof(*summary->files));
 	file = &summary->files[summary->n_files++];
-	*file = (struct pv_summary_file){ .id = body->id };
+	*file = (struct pv_summary_file){ .id = body->id, .builds_for = body->builds_for };
 	file->root_path = copy(body->path ? body->path : "");
 	file->shown_path = copy(body->shown_path ? body->shown_path : file->root_path);
 	file->has_sha256 = set_hash(file->sha256, &body->sha256);
@@ -258,7 +259,7 @@ static void on_call_started(struct reader *reader, const Pv__CallStarted *body)
 {
 	struct boot_call *boot;
 
-	if (body->op_case != PV__CALL_STARTED__OP_BOOT || find_boot(reader, body->id))
+	if (!pv_call_brings_up(body->op_case) || find_boot(reader, body->id))
 		return;
 	boot = PV_NEW(struct boot_call);
 	boot->id = body->id;
@@ -374,7 +375,7 @@ static void sum_up(struct pv_summary *summary)
 	for (size_t i = 0; i < summary->n_files; i++) {
 		const struct pv_summary_file *file = &summary->files[i];
 
-		if (file->verdict == PV__VERDICT__VERDICT_UNSPECIFIED)
+		if (file->verdict == PV__VERDICT__VERDICT_UNSPECIFIED || file->builds_for)
 			continue;
 		summary->counts.files++;
 		for (size_t t = 0; t < file->n_tests; t++)

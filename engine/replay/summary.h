@@ -24,6 +24,7 @@ struct pv_summary_file {
 	uint32_t id;
 	char *root_path;
 	char *shown_path;
+	uint32_t builds_for; /* of a fixture's builder: the file that asked; 0: a test file. It counts in no sum */
 	bool has_sha256;
 	uint8_t sha256[PV_SHA256_BYTES]; /* of the source */
 	bool dispatched;

@@ -110,7 +110,8 @@ static struct json_object *test_name(const struct pv_summary_file *file, const c
 /* A file that failed without a failed test (broken main chunk, time limit, crash) stands for itself. */
 static bool failed_by_itself(const struct pv_summary_file *file)
 {
-	return file->dispatched && (file->chunk_error || file->verdict != PV__VERDICT__VERDICT_PASSED);
+	return file->dispatched && !file->builds_for &&
+	       (file->chunk_error || file->verdict != PV__VERDICT__VERDICT_PASSED);
 }
 
 static struct json_object *tests_that(const struct pv_summary *summary, enum outcome wanted)

@@ -77,6 +77,8 @@ static struct json_object *file_json(const struct pv_summary *summary, size_t in
 	pv_json_add_text(object, "path", file->root_path);
 	pv_json_add_text(object, "shown_path", file->shown_path);
 	pv_json_add_hash(object, "sha256", file->has_sha256 ? file->sha256 : NULL);
+	if (file->builds_for >= 1 && file->builds_for <= summary->n_files)
+		pv_json_add_text(object, "builds_for", summary->files[file->builds_for - 1].root_path);
 	pv_json_add_text(object, "verdict",
 	                 file->verdict      ? pv_verdict_word(file->verdict)
 	                 : file->dispatched ? "unfinished"

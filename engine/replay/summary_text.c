@@ -127,6 +127,8 @@ static void print_file(const struct pv_summary_file *file, FILE *out)
 	        : file->dispatched ? "unfinished"
 	                           : "not run");
 	put(out, file->shown_path);
+	if (file->builds_for)
+		fputs("  (built a fixture)", out);
 	if (file->has_sha256) {
 		fputs("  ", out);
 		put_hash(out, file->sha256);

@@ -42,6 +42,9 @@ static bool host_call(const Pv__CallStarted *call, struct pv_buf *out)
 		            call->host_write->eof ? ", then closed" : "");
 		pv_say_payload(out, "content", call->host_write->content);
 		return true;
+	case PV__CALL_STARTED__OP_FIXTURE:
+		pv_say_text(out, " ", call->fixture->name);
+		return true;
 	default:
 		return false;
 	}
@@ -122,9 +125,25 @@ void pv_say_call_started(const Pv__CallStarted *call, const char *op, struct pv_
 		pv_text_line(out, call->write_file->path.data, call->write_file->path.len, PV_TIMELINE_TEXT_MAX);
 		pv_say_payload(out, "content", call->write_file->content);
 		break;
+	case PV__CALL_STARTED__OP_SNAPSHOT:
+		pv_buf_addstr(out, " to ");
+		pv_text_line(out, call->snapshot->path.data, call->snapshot->path.len, PV_TIMELINE_TEXT_MAX);
+		break;
+	case PV__CALL_STARTED__OP_RESTORE:
+		pv_buf_addstr(out, " from ");
+		pv_text_line(out, call->restore->path.data, call->restore->path.len, PV_TIMELINE_TEXT_MAX);
+		break;
 	default:
 		break;
 	}
+}
+
+static void snapshot_result(const Pv__SnapshotResult *snapshot, struct pv_buf *out)
+{
+	char size[32], duration[32];
+
+	pv_buf_addf(out, ": %s, the guest stood still for %s", pv_format_size(snapshot->file_bytes, size),
+	            pv_format_duration(snapshot->stopped_ns, duration));
 }
 
 static void run_result(const Pv__RunResult *run, struct pv_buf *out)
@@ -143,11 +162,15 @@ static void run_result(const Pv__RunResult *run, struct pv_buf *out)
 	pv_say_payload(out, "stderr", run->stderr_data);
 }
 
-static void boot_result(const Pv__BootResult *boot, struct pv_buf *out)
+static void boot_result(const Pv__BootResult *boot, bool restored, struct pv_buf *out)
 {
 	char size[32];
 
-	pv_buf_addf(out, ": %s, %s", boot->from_template ? "template" : "cold", boot->accel ? boot->accel : "?");
+	if (restored)
+		pv_buf_addf(out, ": %s%s", boot->accel ? boot->accel : "?", boot->paused ? ", paused" : "");
+	else
+		pv_buf_addf(out, ": %s, %s", boot->from_template ? "template" : "cold",
+		            boot->accel ? boot->accel : "?");
 	if (boot->has_memory_bytes)
 		pv_buf_addf(out, ", %s, %u vCPU", pv_format_size(boot->memory_bytes, size), boot->cpus);
 	pv_say_text(out, ", Linux ", boot->kernel_release);
@@ -163,7 +186,7 @@ void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 		pv_say_text(out, ": ", call->error->message);
 		break;
 	case PV__CALL_ENDED__OUTCOME_BOOT:
-		boot_result(call->boot, out);
+		boot_result(call->boot, strcmp(op, "restore") == 0, out);
 		break;
 	case PV__CALL_ENDED__OUTCOME_RUN:
 		run_result(call->run, out);
@@ -188,6 +211,13 @@ void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 		else
 			pv_say_enum(out, &pv__run_status__descriptor, (int)call->process_status->status,
 			            strlen("RUN_STATUS_"));
+		break;
+	case PV__CALL_ENDED__OUTCOME_FIXTURE:
+		pv_buf_addf(out, ": %s, key %.12s", call->fixture->built ? "built" : "from the cache",
+		            call->fixture->key ? call->fixture->key : "?");
+		break;
+	case PV__CALL_ENDED__OUTCOME_SNAPSHOT:
+		snapshot_result(call->snapshot, out);
 		break;
 	case PV__CALL_ENDED__OUTCOME_COUNT:
 		pv_buf_addf(out, ": %" PRIu64 " bytes", call->count->count);

@@ -179,7 +179,7 @@ static void file_event(const Pv__Event *event, struct pv_buf *out)
 {
 	switch (event->body_case) {
 	case PV__EVENT__BODY_FILE_DISCOVERED:
-		pv_buf_addstr(out, "file discovered");
+		pv_buf_addstr(out, event->file_discovered->builds_for ? "builder of a fixture" : "file discovered");
 		if (event->file_discovered->declared_claim) {
 			pv_buf_addstr(out, ", claims");
 			amount(out, event->file_discovered->declared_claim);
@@ -333,6 +333,33 @@ static void barrier_event(const Pv__Event *event, const struct pv_state *before,
 	}
 }
 
+static void fixture_event(const Pv__Event *event, struct pv_buf *out)
+{
+	char size[32];
+
+	switch (event->body_case) {
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+		pv_say_text(out, "builds the fixture ", event->fixture_build_started->name);
+		pv_buf_addf(out, " for call %llu", (unsigned long long)event->fixture_build_started->call);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+		pv_say_text(out, "waits for the build of the fixture ", event->fixture_build_waiting->name);
+		pv_say_text(out, " by ", event->fixture_build_waiting->held_by);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+		pv_say_text(out, "the build of the fixture ", event->fixture_build_done->name);
+		if (event->fixture_build_done->snapshot_bytes)
+			pv_buf_addf(out, " is done: %s",
+			            pv_format_size(event->fixture_build_done->snapshot_bytes, size));
+		else
+			pv_buf_addstr(out, " has failed");
+		break;
+	default:
+		pv_say_text(out, "restored the fixture ", event->fixture_cache_hit->name);
+		pv_buf_addstr(out, " from the cache");
+	}
+}
+
 void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, const char *op, struct pv_buf *out)
 {
 	switch (event->body_case) {
@@ -392,6 +419,12 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_ADMISSION_REFUSED:
 	case PV__EVENT__BODY_CALL_RECONCILED:
 		progress_event(event, out);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+	case PV__EVENT__BODY_FIXTURE_BUILD_WAITING:
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+	case PV__EVENT__BODY_FIXTURE_CACHE_HIT:
+		fixture_event(event, out);
 		break;
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 		pv_say_text(out, "took in ", event->script_input->name);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "engine/core/vm_fsm.h"
 #include "proto/mem.h"
 
 static struct pv_wait *find(const struct pv_waits *waits, uint32_t file)
@@ -66,7 +67,7 @@ void pv_waits_apply(struct pv_waits *waits, const Pv__Event *event)
 		end(waits, event->file, false);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
-		if (event->call_started->op_case == PV__CALL_STARTED__OP_BOOT)
+		if (pv_call_brings_up(event->call_started->op_case))
 			end(waits, event->file, false);
 		break;
 	case PV__EVENT__BODY_TEST_ENDED: /* its tasks are gone, also those that were cancelled while they waited */

@@ -68,7 +68,7 @@ enum pv_err pv_gc(const struct pv_gc_request *request, pv_gc_cb *removed, void *
 
 	if (request->n_names > 0)
 		return remove_named(request, removed, arg, msg);
-	err = pv_store_list(request->store, &runs, msg);
+	err = pv_stored_runs_list(request->store, &runs, msg);
 	for (size_t i = runs.n; i-- > 0 && !err;) { /* from the newest on */
 		char *dir = pv_xasprintf("%s/%s", request->store, runs.ids[i]);
 		struct pv_run_probe probe;

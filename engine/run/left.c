@@ -49,8 +49,7 @@ static bool on_event(void *arg, uint64_t seq, const Pv__Event *event, const stru
 
 	(void)seq;
 	(void)before;
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED &&
-	    event->call_started->op_case == PV__CALL_STARTED__OP_BOOT)
+	if (event->body_case == PV__EVENT__BODY_CALL_STARTED && pv_call_brings_up(event->call_started->op_case))
 		*boot_of(boots, event->call_started->vm) =
 		    (struct boot){ .vm = event->call_started->vm, .call = event->call_started->id };
 	if (event->body_case != PV__EVENT__BODY_CALL_ENDED ||

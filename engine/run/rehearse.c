@@ -17,6 +17,7 @@
 struct file {
 	uint32_t id;
 	char *root_path, *shown_path, *real_path;
+	bool is_builder; /* of a fixture */
 	bool dispatched;
 	struct pv_buf source; /* as recorded */
 	bool has_source;
@@ -92,6 +93,7 @@ static void take_discovered(struct rehearsal *rehearsal, const Pv__FileDiscovere
 		.root_path = copy_text(found->path),
 		.shown_path = copy_text(found->shown_path),
 		.real_path = copy_text(found->real_path),
+		.is_builder = found->builds_for != 0,
 	};
 }
 
@@ -164,7 +166,8 @@ static const char *base_name(const char *path)
 
 static bool is_wanted(const struct rehearsal *rehearsal, const struct file *file)
 {
-	if (!file->dispatched)
+	/* What a builder came to is in the outcome of the call that asked for it. */
+	if (!file->dispatched || file->is_builder)
 		return false;
 	return !rehearsal->options->file ||
 	       strcmp(base_name(file->real_path), base_name(rehearsal->options->file)) == 0;

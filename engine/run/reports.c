@@ -174,6 +174,8 @@ const struct pv_file_result *pv_reports_event(struct pv_reports *reports, struct
 	const struct pv_file_result *completed = pv_results_apply(results, event), *file;
 	const struct pv_test_result *test;
 
+	if (reports->none)
+		return completed;
 	if (reports->tap && !reports->hold_points && pv_results_ended_test(results, event, &file, &test))
 		pv_report_tap_test(&reports->points, file, test);
 	if (!completed)
@@ -197,6 +199,8 @@ enum pv_err pv_reports_end(struct pv_reports *reports, const struct pv_results *
 	} files[] = { { reports->paths.junit, JUNIT }, { reports->paths.ctrf, CTRF }, { reports->paths.html, HTML } };
 	enum pv_err first = PV_OK;
 
+	if (reports->none)
+		return PV_OK;
 	pv_report_text_summary(&reports->text, results);
 	for (size_t i = 0; reports->tap && reports->hold_points && i < results->n_files; i++) {
 		if (results->files[i].verdict == PV__VERDICT__VERDICT_UNSPECIFIED)

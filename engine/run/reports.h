@@ -10,6 +10,7 @@ struct pv_report_paths {
 };
 
 struct pv_reports {
+	bool none;                  /* nothing is printed or written */
 	struct pv_report_text text; /* on stderr if something else owns stdout */
 	bool json;                  /* on stdout */
 	bool tap;                   /* on stdout; not with json */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/core/units.h"
 #include "engine/lab/admission.h"
@@ -9,7 +10,8 @@
 
 /* A wait inside a file, or what a VM was granted. */
 struct hold {
-	struct pv_pool_wait wait;             /* first */
+	struct pv_pool_wait wait;             /* first; its file is the one that it counts for */
+	uint32_t file;                        /* that asked: the same, or a builder for it */
 	struct pv_admission_request *request; /* NULL: answered */
 	uint32_t vm;
 	bool started; /* its boot was proposed */
@@ -23,6 +25,7 @@ struct file {
 	Pv__BlockReason told;     /* of the last FileBlocked */
 	uint64_t order;           /* of its dispatch, from 1; 0: not in flight */
 	uint32_t calls;           /* open ones */
+	uint32_t account;         /* of a builder: the file that asked for it; else 0 */
 };
 
 struct pv_resources {
@@ -30,6 +33,7 @@ struct pv_resources {
 	struct pv_pool *pool;
 	struct pv_engine_listener listener;
 	struct file *files; /* by id */
+	uint32_t n_files;   /* with the builders */
 	uint64_t dispatched;
 	struct hold_list waits;
 	struct hold_list vms;
@@ -40,6 +44,26 @@ static const char *path_of(const struct pv_resources *resources, uint32_t file)
 	struct pv_file_view view;
 
 	return pv_state_file(pv_engine_state(resources->config.engine), file, &view) ? view.path : "?";
+}
+
+/* Builders come while the run goes on. */
+static struct file *file_of(struct pv_resources *resources, uint32_t id)
+{
+	if (id > resources->n_files) {
+		resources->files = pv_xrealloc(resources->files, ((size_t)id + 1) * sizeof(*resources->files));
+		memset(&resources->files[resources->n_files + 1], 0,
+		       (id - resources->n_files) * sizeof(*resources->files));
+		resources->n_files = id;
+	}
+	return &resources->files[id];
+}
+
+/* Who pays for what the file takes. */
+static uint32_t account_of(const struct pv_resources *resources, uint32_t file)
+{
+	while (file <= resources->n_files && resources->files[file].account)
+		file = resources->files[file].account;
+	return file;
 }
 
 static void add_amount(struct pv_buf *out, struct pv_amount amount)
@@ -90,7 +114,8 @@ static enum pv_err ask(void *self, struct pv_admission_request *request, struct 
 	struct hold *hold = PV_NEW(struct hold);
 
 	hold->wait.want = request->vm != 0 ? PV_POOL_VM : PV_POOL_CLAIM;
-	hold->wait.file = request->file;
+	hold->wait.file = account_of(resources, request->file);
+	hold->file = request->file;
 	hold->wait.amount = request->amount;
 	hold->wait.arg = hold;
 	hold->request = request;
@@ -173,9 +198,9 @@ static void call_started(struct pv_resources *resources, const Pv__Event *event)
 	const Pv__CallStarted *call = event->call_started;
 	struct hold *hold;
 
-	resources->files[event->file].calls++;
+	file_of(resources, event->file)->calls++;
 	LIST_FOREACH (hold, &resources->vms, link) {
-		if (hold->vm == call->vm && call->op_case == PV__CALL_STARTED__OP_BOOT)
+		if (hold->vm == call->vm && pv_call_brings_up(call->op_case))
 			hold->started = true;
 	}
 }
@@ -183,8 +208,9 @@ static void call_started(struct pv_resources *resources, const Pv__Event *event)
 static void file_completed(struct pv_resources *resources, uint32_t file)
 {
 	end_vms(resources);
-	pv_pool_file_ended(resources->pool, file);
-	resources->files[file].order = 0;
+	if (!file_of(resources, file)->account)
+		pv_pool_file_ended(resources->pool, file);
+	resources->files[file] = (struct file){ .order = 0 };
 	resources->config.changed(resources->config.arg);
 }
 
@@ -193,14 +219,14 @@ static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
 	struct pv_resources *resources = arg;
 
 	(void)seq;
-	if (event->file == 0 || event->file > resources->config.n_files)
+	if (event->file == 0)
 		return;
 	switch (event->body_case) {
 	case PV__EVENT__BODY_CALL_STARTED:
 		call_started(resources, event);
 		return;
 	case PV__EVENT__BODY_CALL_ENDED:
-		resources->files[event->file].calls--;
+		file_of(resources, event->file)->calls--;
 		end_vms(resources);
 		break;
 	case PV__EVENT__BODY_VM_CHANGED:
@@ -235,6 +261,7 @@ struct pv_resources *pv_resources_create(const struct pv_resources_config *confi
 	resources->config = *config;
 	resources->pool = pv_pool_create(config->total, config->n_files);
 	resources->files = pv_xcalloc((size_t)config->n_files + 1, sizeof(*resources->files));
+	resources->n_files = config->n_files;
 	resources->listener = (struct pv_engine_listener){ .event = on_event, .arg = resources };
 	LIST_INIT(&resources->waits);
 	LIST_INIT(&resources->vms);
@@ -293,10 +320,34 @@ void pv_resources_has_vm(struct pv_resources *resources, uint32_t file, uint32_t
 	struct hold *hold = PV_NEW(struct hold);
 
 	hold->wait = (struct pv_pool_wait){ .want = PV_POOL_VM, .file = file, .amount = amount };
+	hold->file = file;
 	hold->vm = vm;
 	hold->started = true;
 	LIST_INSERT_HEAD(&resources->vms, hold, link);
 	pv_pool_has_vm(resources->pool, file, amount);
+}
+
+/* The VMs that are up go with it, whether the other file has room or not. */
+void pv_resources_account(struct pv_resources *resources, uint32_t builder, uint32_t file)
+{
+	uint32_t to = account_of(resources, file);
+	struct hold *hold;
+
+	file_of(resources, builder)->account = file;
+	LIST_FOREACH (hold, &resources->vms, link) {
+		if (account_of(resources, hold->file) != to || hold->wait.file == to)
+			continue;
+		pv_pool_vm_ended(resources->pool, hold->wait.file, hold->wait.amount);
+		pv_pool_has_vm(resources->pool, to, hold->wait.amount);
+		hold->wait.file = to;
+	}
+	LIST_FOREACH (hold, &resources->waits, link) {
+		if (account_of(resources, hold->file) != to || hold->wait.file == to)
+			continue;
+		pv_pool_withdraw(resources->pool, &hold->wait);
+		hold->wait.file = to;
+		pv_pool_queue(resources->pool, &hold->wait);
+	}
 }
 
 void pv_resources_drop_files(struct pv_resources *resources)
@@ -427,15 +478,35 @@ static void tell_waits(struct pv_resources *resources)
 
 /* ---- waits without end ---- */
 
-static struct hold *oldest_wait_of(const struct pv_resources *resources, uint32_t file)
+/* The oldest wait that `file` itself has, or that counts for it. */
+static struct hold *oldest_wait(const struct pv_resources *resources, uint32_t file, bool on_account)
 {
 	struct hold *hold, *found = NULL;
 
 	LIST_FOREACH (hold, &resources->waits, link) {
-		if (hold->wait.file == file)
+		if ((on_account ? hold->wait.file : hold->file) == file)
 			found = hold; /* new ones stand in front */
 	}
 	return found;
+}
+
+/* Nothing moves the file, or builder, but the pool: it waits for that, or for a builder that does. */
+static bool is_stuck(const struct pv_resources *resources, uint32_t id)
+{
+	const struct pv_resources_config *config = &resources->config;
+	bool waits = oldest_wait(resources, id, false) != NULL;
+	uint32_t builder;
+	size_t n = 0;
+
+	if (!config->only_waits(config->arg, id))
+		return false;
+	for (; config->fixture_wait && config->fixture_wait(config->arg, id, n, &builder); n++) {
+		if (!builder || !is_stuck(resources, builder))
+			return false;
+		waits = true;
+	}
+	/* A call that is none of a fixture is at work. */
+	return waits && id <= resources->n_files && resources->files[id].calls == n;
 }
 
 /* The file dispatched last if all files in flight wait for the pool and nothing else can move them; 0 otherwise. */
@@ -443,13 +514,12 @@ static uint32_t youngest_of_stuck(const struct pv_resources *resources)
 {
 	uint32_t youngest = 0;
 
-	for (uint32_t id = 1; id <= resources->config.n_files; id++) {
+	for (uint32_t id = 1; id <= resources->n_files; id++) {
 		const struct file *file = &resources->files[id];
 
 		if (file->order == 0)
 			continue;
-		if (file->calls > 0 || !oldest_wait_of(resources, id) ||
-		    !resources->config.only_waits(resources->config.arg, id))
+		if (!is_stuck(resources, id))
 			return 0;
 		if (youngest == 0 || file->order > resources->files[youngest].order)
 			youngest = id;
@@ -457,23 +527,45 @@ static uint32_t youngest_of_stuck(const struct pv_resources *resources)
 	return youngest;
 }
 
-static void refuse_if_stuck(struct pv_resources *resources)
-{
-	uint32_t file = LIST_EMPTY(&resources->waits) ? 0 : youngest_of_stuck(resources);
-	struct pv_admission_request *request;
-	struct hold *hold;
+#define NEVER_FREE "can never come free: every file in flight holds some of the resource pool and waits"
 
-	if (file == 0)
-		return;
-	hold = oldest_wait_of(resources, file);
-	char *text = hopeless(resources, hold->wait.amount,
-	                      "can never come free: every file in flight holds some of the resource pool and waits");
-	request = hold->request;
+static void refuse_wait(struct pv_resources *resources, struct hold *hold)
+{
+	struct pv_admission_request *request = hold->request;
+	char *text = hopeless(resources, hold->wait.amount, NEVER_FREE);
+
 	pv_pool_withdraw(resources->pool, &hold->wait);
 	LIST_REMOVE(hold, link);
 	free(hold);
 	pv_engine_admission_answer(resources->config.engine, request, text);
 	free(text);
+}
+
+static void refuse_fixture(struct pv_resources *resources, uint32_t file)
+{
+	struct pv_buf text = { .data = NULL };
+
+	pv_buf_addstr(&text, "the build that it waits for can never end: every file in flight holds some of the "
+	                     "resource pool, of ");
+	add_amount(&text, pv_pool_total(resources->pool));
+	pv_buf_addstr(&text, " in all (--mem, --cpus), and waits");
+	add_holders(resources, &text);
+	(void)resources->config.refuse_fixture(resources->config.arg, file, pv_buf_str(&text));
+	pv_buf_free(&text);
+}
+
+static void refuse_if_stuck(struct pv_resources *resources)
+{
+	uint32_t file = LIST_EMPTY(&resources->waits) ? 0 : youngest_of_stuck(resources);
+	struct hold *hold;
+
+	if (file == 0)
+		return;
+	hold = oldest_wait(resources, file, true);
+	if (hold)
+		refuse_wait(resources, hold);
+	else
+		refuse_fixture(resources, file);
 	resources->config.changed(resources->config.arg);
 }
 

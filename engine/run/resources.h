@@ -17,8 +17,13 @@ struct pv_resources_config {
 	uint32_t n_files;
 	/* Who is next may have changed: pv_resources_advance() is to be called, from a turn. Called from anywhere. */
 	void (*changed)(void *arg);
-	/* Nothing moves this file in flight but the world or another file. */
+	/* Nothing moves this file in flight, or this builder, but the world or another file. */
 	bool (*only_waits)(void *arg, uint32_t file);
+	/* The open fixture calls of a file in turn, from index 0; false: no more. *builder: the builder that moves it; 0: it goes on by itself.
+	 * NULL: there are no fixtures. */
+	bool (*fixture_wait)(void *arg, uint32_t file, size_t index, uint32_t *builder);
+	/* A fixture call of the file, which waits for another one's build, ends with this error. False: it has none. */
+	bool (*refuse_fixture)(void *arg, uint32_t file, const char *why);
 	void *arg;
 };
 
@@ -33,6 +38,8 @@ void pv_resources_add_file(struct pv_resources *resources, uint32_t file, struct
  * was dispatched with, overhead and all), and its VMs that are up, of which pv_resources_has_vm() tells. */
 void pv_resources_has_file(struct pv_resources *resources, uint32_t file, struct pv_amount reserved);
 void pv_resources_has_vm(struct pv_resources *resources, uint32_t file, uint32_t vm, struct pv_amount amount);
+/* What this builder of a fixture takes counts for `file` (maybe a builder, too) from now on. */
+void pv_resources_account(struct pv_resources *resources, uint32_t builder, uint32_t file);
 /* No file that waits to be dispatched ever will be. */
 void pv_resources_drop_files(struct pv_resources *resources);
 bool pv_resources_has_files(const struct pv_resources *resources);

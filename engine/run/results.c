@@ -55,9 +55,12 @@ static char *copy_text(const char *text)
 	return pv_xstrdup(text ? text : "");
 }
 
+/* Builders of fixtures come to nothing of their own: their failures are those of the files that asked. */
 static struct pv_file_result *file_of(struct pv_results *results, uint32_t id)
 {
-	return id >= 1 && id <= results->n_files ? &results->files[id - 1] : NULL;
+	if (id < 1 || id > results->n_files || results->files[id - 1].is_builder)
+		return NULL;
+	return &results->files[id - 1];
 }
 
 static void on_discovered(struct pv_results *results, const Pv__FileDiscovered *event)
@@ -69,6 +72,7 @@ static void on_discovered(struct pv_results *results, const Pv__FileDiscovered *
 		.id = event->id,
 		.root_path = copy_text(event->path),
 		.shown_path = copy_text(event->shown_path ? event->shown_path : event->path),
+		.is_builder = event->builds_for != 0,
 	};
 }
 

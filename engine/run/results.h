@@ -29,6 +29,7 @@ struct pv_file_result {
 	uint32_t id;
 	char *root_path;
 	char *shown_path;
+	bool is_builder; /* of a fixture: never dispatched nor completed here, it has no part in any report */
 	bool dispatched;
 	bool restarted;      /* anew, behind a crash of the runner */
 	Pv__Verdict verdict; /* UNSPECIFIED until completed */

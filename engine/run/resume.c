@@ -33,7 +33,9 @@ struct resume {
 static bool has_work(const struct pv_resume_record *record)
 {
 	for (size_t i = 0; i < record->n_files; i++) {
-		if (!record->files[i].completed || record->files[i].interrupted)
+		const struct pv_resume_file *file = &record->files[i];
+
+		if (!file->builds_for && (!file->completed || file->interrupted))
 			return true;
 	}
 	return !record->has_ended;
@@ -141,6 +143,11 @@ static void choose_restarts(struct resume *resume)
 		struct pv_resume_file *file = &record->files[i];
 
 		if (file->begins == 0)
+			continue;
+		/* A builder does not go on: what is still wanted of it is asked for again. */
+		if (file->builds_for && !file->completed)
+			file->restart = pv_xstrdup("the runner died while it built");
+		if (file->builds_for)
 			continue;
 		if (file->interrupted)
 			file->restart = pv_xstrdup("the run was interrupted while it was in flight");
@@ -354,6 +361,27 @@ static void end_vms(struct resume *resume, uint32_t file)
 	}
 }
 
+/* Each build that began has an end. */
+static enum pv_err end_build(struct resume *resume, const struct pv_resume_file *file, struct pv_errmsg *msg)
+{
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__FixtureBuildDone done = PV__FIXTURE_BUILD_DONE__INIT;
+	const Pv__FixtureBuildStarted *started;
+
+	if (!file->building)
+		return PV_OK;
+	started = file->building->fixture_build_started;
+	event.has_file = done.has_call = done.has_duration_ns = done.has_snapshot_bytes = 1;
+	event.file = file->building->file;
+	done.call = started->call;
+	done.name = started->name;
+	done.key = started->key;
+	done.duration_ns = resume->record.mono_ns - file->building->mono_ns;
+	event.body_case = PV__EVENT__BODY_FIXTURE_BUILD_DONE;
+	event.fixture_build_done = &done;
+	return propose(resume, &event, msg);
+}
+
 static enum pv_err propose_restarts(struct resume *resume, struct pv_errmsg *msg)
 {
 	enum pv_err err = PV_OK;
@@ -364,8 +392,13 @@ static enum pv_err propose_restarts(struct resume *resume, struct pv_errmsg *msg
 
 		if (!resume->record.files[i].restart)
 			continue;
-		pv_run_say("%s begins anew: %s", resume->record.files[i].shown_path, resume->record.files[i].restart);
+		if (!resume->record.files[i].builds_for)
+			pv_run_say("%s begins anew: %s", resume->record.files[i].shown_path,
+			           resume->record.files[i].restart);
 		end_vms(resume, (uint32_t)(i + 1));
+		err = end_build(resume, &resume->record.files[i], msg);
+		if (err)
+			break;
 		event.has_file = restarted.has_id = 1;
 		event.file = restarted.id = (uint32_t)(i + 1);
 		restarted.reason = resume->record.files[i].restart;
@@ -410,7 +443,7 @@ static void hold_resources(struct resume *resume)
 		pv_resources_has_file(resume->run.resources, file, resume->record.files[i].reserved);
 		for (uint32_t id = 0; (id = pv_state_next_vm(state, file, id)) != 0;) {
 			const struct pv_resume_boot *boot = pv_resume_boot_of(&resume->record, id);
-			const Pv__VmSpec *spec = boot ? boot->intent->call_started->boot->spec : NULL;
+			const Pv__VmSpec *spec = boot ? pv_call_spec(boot->intent->call_started) : NULL;
 
 			PV_ASSERT(pv_state_vm(state, id, &vm));
 			if (spec && (is_up(&vm) || vm.in_flight != PV_VM_OP_NONE))
@@ -434,7 +467,7 @@ static void attach(struct resume *resume)
 			if (vm.in_flight == PV_VM_OP_SHUTDOWN && boot && !is_alive(resume, boot))
 				continue;
 			if (is_up(&vm) && boot && boot->outcome)
-				pv_engine_attach(engine, id, boot->intent->call_started->boot,
+				pv_engine_attach(engine, id, pv_call_spec(boot->intent->call_started),
 				                 boot->outcome->call_ended->boot);
 		}
 	}
@@ -472,6 +505,8 @@ static enum pv_err go_on(struct resume *resume, struct pv_errmsg *msg)
 	pv_engine_go_live(run->engine);
 	end_crashed_tests(resume);
 	for (size_t i = 0; i < resume->record.n_files; i++) {
+		if (resume->record.files[i].builds_for)
+			continue;
 		if (resume->record.files[i].begins == 0 || resume->record.files[i].restart)
 			pv_resources_add_file(run->resources, (uint32_t)(i + 1), run->scans[i].claim);
 	}
@@ -509,6 +544,7 @@ static enum pv_err start(struct resume *resume, struct pv_errmsg *msg)
 	if (err)
 		return err;
 	pv_run_make_resources(run);
+	pv_run_start_fixtures(run);
 	err = retrace(resume, msg);
 	return err ? err : go_on(resume, msg);
 }

@@ -70,6 +70,7 @@ static void on_discovered(struct pv_resume_record *record, const Pv__FileDiscove
 		.shown_path = copy_text(found->shown_path),
 		.real_path = copy_text(found->real_path),
 		.declared = amount_of(found->declared_claim),
+		.builds_for = found->builds_for,
 	};
 	if (found->sha256.len == sizeof(file->sha256))
 		memcpy(file->sha256, found->sha256.data, sizeof(file->sha256));
@@ -100,6 +101,13 @@ static void on_file_event(struct pv_resume_file *file, uint64_t seq, const Pv__E
 	case PV__EVENT__BODY_FILE_RESTARTED:
 		file->begins = 0;
 		file->completed = file->interrupted = false;
+		replace(&file->building, NULL);
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_STARTED:
+		replace(&file->building, pv_message_copy(&event->base));
+		break;
+	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
+		replace(&file->building, NULL);
 		break;
 	case PV__EVENT__BODY_TEST_STARTED:
 		file->crashes_of_test = 0;
@@ -147,8 +155,7 @@ static bool look(void *arg, uint64_t seq, const Pv__Event *event, const struct p
 	on_run_event(record, event);
 	if (event->has_file && event->file >= 1 && event->file <= record->n_files)
 		on_file_event(&record->files[event->file - 1], seq, event);
-	if (event->body_case == PV__EVENT__BODY_CALL_STARTED &&
-	    event->call_started->op_case == PV__CALL_STARTED__OP_BOOT)
+	if (event->body_case == PV__EVENT__BODY_CALL_STARTED && pv_call_brings_up(event->call_started->op_case))
 		on_boot(record, event);
 	else if (event->body_case == PV__EVENT__BODY_CALL_ENDED &&
 	         event->call_ended->outcome_case == PV__CALL_ENDED__OUTCOME_BOOT)
@@ -175,6 +182,7 @@ void pv_resume_record_free(struct pv_resume_record *record)
 		free(record->files[i].real_path);
 		free(record->files[i].restart);
 		replace(&record->files[i].dispatched, NULL);
+		replace(&record->files[i].building, NULL);
 	}
 	free(record->files);
 	HASH_ITER (hh, record->boots, boot, next) {

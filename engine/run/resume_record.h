@@ -22,6 +22,8 @@ struct pv_resume_file {
 	uint8_t sha256[32];
 	struct pv_amount declared; /* zero: none seen */
 	struct pv_amount reserved; /* at the dispatch */
+	uint32_t builds_for;       /* of a fixture's builder; else 0 */
+	Pv__Event *building;       /* of a builder: FixtureBuildStarted, without the end of that; else NULL */
 	Pv__Event *dispatched;     /* the last FileDispatched; NULL: none */
 	uint64_t begins;           /* number of its last FileDispatched; 0: not begun */
 	bool completed;

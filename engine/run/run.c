@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu.h"
+#include "engine/run/build.h"
 #include "engine/run/host.h"
 #include "engine/run/preflight.h"
 #include "engine/run/run_internal.h"
@@ -56,8 +57,13 @@ static enum pv_err select_files(struct pv_run *run, struct pv_errmsg *msg)
 		.n_roots = run->config.n_roots,
 		.suffix = PV_SUFFIX_TEST,
 	};
-	enum pv_err err = pv_discover(&request, &run->found, msg);
+	enum pv_err err;
 
+	if (options->build) {
+		run->n_discovered = 1;
+		return pv_build_select(options->build, &run->config, &run->found, msg);
+	}
+	err = pv_discover(&request, &run->found, msg);
 	if (err)
 		return err;
 	char *state = pv_config_rerun_path();
@@ -154,6 +160,7 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 
 	if (err)
 		return err;
+	char *template_dir = pv_xasprintf("%s/templates", run->config.cache_dir);
 	struct pv_driver_qemu_config driver = {
 		.run_id = run->place.id,
 		.run_dir = run->place.dir,
@@ -162,10 +169,14 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 		.agent = run->config.agent,
 		.accel = run->options->accel,
 		.keeper = run->config.keeper,
+		.templates = !run->options->no_templates,
+		.template_dir = template_dir,
+		.snapshot_dir = run->config.cache_dir,
 		/* A run without a record cannot be gone on with. */
 		.orphan_ms = run->place.keep ? run->options->orphan_timeout_ns / 1000000u : 0,
 	};
 	pv_driver_qemu_install(run->engine, &driver);
+	free(template_dir);
 	free(cache_dir);
 	return PV_OK;
 }
@@ -181,6 +192,7 @@ enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg)
 		.profiles = run->config.profiles,
 		.n_profiles = run->config.n_profiles,
 		.seed = run->seed,
+		.run_dir = run->place.dir,
 		.mono_from_ns = run->mono_from_ns,
 		.mac_key = run->mac_key,
 		.notice = on_notice,
@@ -247,6 +259,14 @@ static void remember_failed(struct pv_run *run)
 	free(path);
 }
 
+static void tell_build(struct pv_run *run)
+{
+	const struct pv_file_result *file = run->results->n_files > 0 ? &run->results->files[0] : NULL;
+	const char *trouble = file ? pv_file_trouble(file) : NULL;
+
+	run->options->build->error = trouble ? pv_xstrdup(trouble) : NULL;
+}
+
 enum pv_exit pv_run_finish(struct pv_run *run)
 {
 	const struct pv_errmsg *failure = pv_engine_failed(run->engine);
@@ -266,7 +286,10 @@ enum pv_exit pv_run_finish(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		code = PV_EXIT_TROUBLE;
 	}
-	remember_failed(run);
+	if (run->options->build)
+		tell_build(run);
+	else
+		remember_failed(run);
 	if (code != PV_EXIT_OK) {
 		pv_run_say("seed %llu", (unsigned long long)run->seed);
 		if (run->place.keep)
@@ -285,7 +308,9 @@ static enum pv_exit run_files(struct pv_run *run)
 		pv_run_say("%s", msg.text);
 		return code;
 	}
-	if (pv_run_start_engine(run, &msg) != PV_OK) {
+	if ((run->options->build &&
+	     pv_build_write(run->options->build, run->place.dir, &run->found.files[0], &msg) != PV_OK) ||
+	    pv_run_start_engine(run, &msg) != PV_OK) {
 		pv_run_say("%s", msg.text);
 	} else {
 		pv_reports_begin(&run->reports);
@@ -297,6 +322,7 @@ static enum pv_exit run_files(struct pv_run *run)
 
 void pv_run_clear(struct pv_run *run)
 {
+	pv_run_clear_fixtures(run);
 	pv_engine_destroy(run->engine);
 	pv_resources_destroy(run->resources);
 	if (run->base)
@@ -337,7 +363,12 @@ void pv_run_init_reports(struct pv_run *run)
 {
 	const struct pv_run_options *options = run->options;
 
-	run->reports = (struct pv_reports){ .json = options->json, .tap = options->tap, .paths = options->reports };
+	run->reports = (struct pv_reports){
+		.none = options->build != NULL,
+		.json = options->json,
+		.tap = options->tap,
+		.paths = options->reports,
+	};
 	run->reports.text.out = options->json || options->tap ? stderr : stdout;
 	run->reports.text.verbosity = options->verbosity;
 	run->reports.text.color = pv_run_wants_color(options->color, run->reports.text.out);

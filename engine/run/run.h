@@ -22,6 +22,8 @@ enum pv_exit {
 
 enum pv_color { PV_COLOR_AUTO, PV_COLOR_ALWAYS, PV_COLOR_NEVER };
 
+struct pv_run_build; /* build.h */
+
 struct pv_run_options {
 	const char *config; /* path, NULL: the default */
 	const char *const *paths;
@@ -35,6 +37,7 @@ struct pv_run_options {
 	unsigned jobs;          /* files in flight, 0: as many as the pool has vCPUs */
 	unsigned psi_threshold; /* percent of CPU pressure above which nothing is dispatched, 0: never */
 	bool no_preflight;
+	bool no_templates;          /* every boot is a cold one */
 	uint64_t timeout_ns;        /* of a file, 0: none */
 	uint64_t orphan_timeout_ns; /* how long VMs wait for `resume` when the runner is killed */
 	bool fail_fast;
@@ -48,6 +51,8 @@ struct pv_run_options {
 	const char *journal; /* run directory to create, NULL: in the run store */
 	bool no_journal;
 	enum pv_durability durability;
+	struct pv_run_build *
+	    build; /* NULL: a run of test files; else of the one that asks for this fixture, reported by its error alone */
 	char *const *argv; /* of the program, for the record; NULL-terminated */
 };
 

@@ -6,6 +6,7 @@
 #include "engine/run/config.h"
 #include "engine/run/discover.h"
 #include "engine/run/file_run.h"
+#include "engine/run/fixtures.h"
 #include "engine/run/place.h"
 #include "engine/run/resources.h"
 #include "engine/run/run.h"
@@ -39,6 +40,9 @@ struct pv_run {
 	struct pv_file_run **in_flight; /* by index into found.files; NULL: not begun or completed */
 	size_t n_in_flight;
 	struct pv_resources *resources;
+	struct pv_fixture_world fixture_world;
+	struct pv_fixture_keys *fixture_keys;
+	struct pv_fixtures_service *fixtures;
 	bool stop_dispatch;
 	bool interrupted;
 	bool over;
@@ -77,6 +81,12 @@ enum pv_err pv_run_start_engine(struct pv_run *run, struct pv_errmsg *msg) PV_MU
 enum pv_exit pv_run_finish(struct pv_run *run);
 /* Ends what is left and frees. */
 void pv_run_clear(struct pv_run *run);
+
+/* ---- run_fixtures.c ---- */
+
+/* Who builds fixtures, on the engine; behind pv_run_make_resources(). What the cache has too much is evicted. */
+void pv_run_start_fixtures(struct pv_run *run);
+void pv_run_clear_fixtures(struct pv_run *run);
 
 /* ---- run_loop.c ---- */
 

@@ -163,7 +163,7 @@ static void advance(void *arg)
 		pv_run_start_file(run, file, pv_resources_reserved(run->resources, file), NULL);
 	}
 	pv_resources_settle(run->resources, how);
-	if (run->n_in_flight > 0 || pv_resources_has_files(run->resources))
+	if (run->n_in_flight > 0 || pv_resources_has_files(run->resources) || !pv_fixtures_is_idle(run->fixtures))
 		return;
 	run->over = true;
 	pv_engine_wake(run->engine); /* the world has nothing left to tell */
@@ -181,7 +181,23 @@ static bool only_waits(void *arg, uint32_t file)
 {
 	const struct pv_run *run = arg;
 
+	if (file > run->found.n)
+		return pv_fixtures_only_waits(run->fixtures, file);
 	return run->in_flight[file - 1] && pv_file_run_only_waits(run->in_flight[file - 1]);
+}
+
+static bool fixture_wait(void *arg, uint32_t file, size_t index, uint32_t *builder)
+{
+	const struct pv_run *run = arg;
+
+	return run->fixtures && pv_fixtures_wait(run->fixtures, file, index, builder);
+}
+
+static bool refuse_fixture(void *arg, uint32_t file, const char *why)
+{
+	struct pv_run *run = arg;
+
+	return pv_fixtures_refuse(run->fixtures, file, why);
 }
 
 /* Each second: the pool for the record; and CPU pressure, which nothing else tells, may have ended. */
@@ -212,6 +228,8 @@ void pv_run_make_resources(struct pv_run *run)
 		.n_files = (uint32_t)run->found.n,
 		.changed = resources_changed,
 		.only_waits = only_waits,
+		.fixture_wait = fixture_wait,
+		.refuse_fixture = refuse_fixture,
 		.arg = run,
 	};
 
@@ -221,6 +239,7 @@ void pv_run_make_resources(struct pv_run *run)
 static void line_up(struct pv_run *run)
 {
 	pv_run_make_resources(run);
+	pv_run_start_fixtures(run);
 	for (size_t i = 0; i < run->found.n; i++)
 		pv_resources_add_file(run->resources, (uint32_t)(i + 1), run->scans[i].claim);
 }

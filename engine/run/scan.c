@@ -1,6 +1,5 @@
 #include "engine/run/scan.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,164 +7,21 @@
 #include <string.h>
 
 #include "engine/core/units.h"
+#include "engine/run/lua_lexer.h"
 #include "proto/mem.h"
-
-/* ---- the lexer ---- */
-
-enum token_kind { TOKEN_END, TOKEN_NAME, TOKEN_NUMBER, TOKEN_STRING, TOKEN_OTHER };
-
-struct token {
-	enum token_kind kind;
-	const char *text; /* of a string: what is between the quotes */
-	size_t len;
-	bool plain; /* a string without escapes */
-};
-
-struct lexer {
-	const char *at;
-	const char *end;
-};
-
-/* The number of '=' in an opening long bracket at `at`, or -1. */
-static int long_bracket(const struct lexer *lexer, const char *at)
-{
-	int level = 0;
-
-	if (at >= lexer->end || *at != '[')
-		return -1;
-	for (at++; at < lexer->end && *at == '='; at++)
-		level++;
-	return at < lexer->end && *at == '[' ? level : -1;
-}
-
-/* At an opening long bracket: takes it with its end. */
-static struct token take_long(struct lexer *lexer, int level)
-{
-	const char *start = lexer->at + level + 2;
-
-	for (const char *at = start; at < lexer->end; at++) {
-		const char *close = at + 1;
-
-		if (*at != ']')
-			continue;
-		while (close < lexer->end && *close == '=')
-			close++;
-		if (close - at - 1 == level && close < lexer->end && *close == ']') {
-			lexer->at = close + 1;
-			return (struct token){ TOKEN_STRING, start, (size_t)(at - start), true };
-		}
-	}
-	lexer->at = lexer->end;
-	return (struct token){ .kind = TOKEN_END };
-}
-
-static struct token take_quoted(struct lexer *lexer)
-{
-	const char quote = *lexer->at++;
-	struct token token = { TOKEN_STRING, lexer->at, 0, true };
-
-	while (lexer->at < lexer->end && *lexer->at != quote && *lexer->at != '\n') {
-		if (*lexer->at == '\\') {
-			token.plain = false;
-			lexer->at++;
-		}
-		if (lexer->at < lexer->end)
-			lexer->at++;
-	}
-	token.len = (size_t)(lexer->at - token.text);
-	if (lexer->at < lexer->end)
-		lexer->at++;
-	return token;
-}
-
-static bool is_word(char c)
-{
-	return isalnum((unsigned char)c) || c == '_';
-}
-
-static struct token take_word(struct lexer *lexer)
-{
-	struct token token = { TOKEN_NAME, lexer->at, 0, true };
-
-	if (isdigit((unsigned char)*lexer->at))
-		token.kind = TOKEN_NUMBER;
-	while (lexer->at < lexer->end && (is_word(*lexer->at) || (token.kind == TOKEN_NUMBER && *lexer->at == '.')))
-		lexer->at++;
-	token.len = (size_t)(lexer->at - token.text);
-	return token;
-}
-
-/* Blanks and comments. */
-static void skip(struct lexer *lexer)
-{
-	while (lexer->at < lexer->end) {
-		if (isspace((unsigned char)*lexer->at)) {
-			lexer->at++;
-		} else if (lexer->end - lexer->at >= 2 && memcmp(lexer->at, "--", 2) == 0) {
-			int level = long_bracket(lexer, lexer->at + 2);
-
-			lexer->at += 2;
-			if (level >= 0)
-				(void)take_long(lexer, level);
-			else
-				while (lexer->at < lexer->end && *lexer->at != '\n')
-					lexer->at++;
-		} else {
-			return;
-		}
-	}
-}
-
-static struct token next(struct lexer *lexer)
-{
-	int level;
-
-	skip(lexer);
-	if (lexer->at >= lexer->end)
-		return (struct token){ .kind = TOKEN_END };
-	level = long_bracket(lexer, lexer->at);
-	if (level >= 0)
-		return take_long(lexer, level);
-	if (*lexer->at == '"' || *lexer->at == '\'')
-		return take_quoted(lexer);
-	if (is_word(*lexer->at))
-		return take_word(lexer);
-	return (struct token){ TOKEN_OTHER, lexer->at++, 1, true };
-}
-
-static struct token peek(const struct lexer *lexer)
-{
-	struct lexer copy = *lexer;
-
-	return next(&copy);
-}
-
-static bool is(const struct token *token, enum token_kind kind, const char *text)
-{
-	return token->kind == kind && token->len == strlen(text) && memcmp(token->text, text, token->len) == 0;
-}
-
-static bool take(struct lexer *lexer, const char *symbol)
-{
-	struct token token = peek(lexer);
-
-	if (!is(&token, TOKEN_OTHER, symbol))
-		return false;
-	(void)next(lexer);
-	return true;
-}
 
 /* ---- blocks ---- */
 
 /* One letter a block that is open: f of a function, b of another. `while` and `for` open theirs with `do`. */
-static void follow_blocks(struct pv_buf *open, size_t *functions, const struct token *token)
+static void follow_blocks(struct pv_buf *open, size_t *functions, const struct pv_lua_token *token)
 {
-	bool function = is(token, TOKEN_NAME, "function");
+	bool function = pv_lua_is(token, PV_LUA_NAME, "function");
 
-	if (function || is(token, TOKEN_NAME, "do") || is(token, TOKEN_NAME, "if") || is(token, TOKEN_NAME, "repeat")) {
+	if (function || pv_lua_is(token, PV_LUA_NAME, "do") || pv_lua_is(token, PV_LUA_NAME, "if") ||
+	    pv_lua_is(token, PV_LUA_NAME, "repeat")) {
 		pv_buf_add(open, function ? "f" : "b", 1);
 		*functions += function;
-	} else if ((is(token, TOKEN_NAME, "end") || is(token, TOKEN_NAME, "until")) && open->len > 0) {
+	} else if ((pv_lua_is(token, PV_LUA_NAME, "end") || pv_lua_is(token, PV_LUA_NAME, "until")) && open->len > 0) {
 		open->len--;
 		*functions -= open->data[open->len] == 'f';
 	}
@@ -173,11 +29,11 @@ static void follow_blocks(struct pv_buf *open, size_t *functions, const struct t
 
 /* ---- the claim ---- */
 
-static bool number_of(const struct token *token, uint64_t *value)
+static bool number_of(const struct pv_lua_token *token, uint64_t *value)
 {
 	char text[32], *end;
 
-	if (token->kind != TOKEN_NUMBER || token->len >= sizeof(text))
+	if (token->kind != PV_LUA_NUMBER || token->len >= sizeof(text))
 		return false;
 	memcpy(text, token->text, token->len);
 	text[token->len] = '\0';
@@ -186,13 +42,13 @@ static bool number_of(const struct token *token, uint64_t *value)
 	return *end == '\0' && errno == 0;
 }
 
-static bool size_of(const struct token *token, uint64_t *bytes)
+static bool size_of(const struct pv_lua_token *token, uint64_t *bytes)
 {
 	char text[32];
 
-	if (token->kind == TOKEN_NUMBER)
+	if (token->kind == PV_LUA_NUMBER)
 		return number_of(token, bytes);
-	if (token->kind != TOKEN_STRING || !token->plain || token->len >= sizeof(text))
+	if (token->kind != PV_LUA_STRING || !token->plain || token->len >= sizeof(text))
 		return false;
 	memcpy(text, token->text, token->len);
 	text[token->len] = '\0';
@@ -200,39 +56,39 @@ static bool size_of(const struct token *token, uint64_t *bytes)
 }
 
 /* `memory`, `["memory"]`; the '=' behind it too. */
-static bool take_key(struct lexer *lexer, struct token *key)
+static bool take_key(struct pv_lua_lexer *lexer, struct pv_lua_token *key)
 {
-	bool bracket = take(lexer, "[");
+	bool bracket = pv_lua_take(lexer, "[");
 
-	*key = next(lexer);
-	if (key->kind != (bracket ? TOKEN_STRING : TOKEN_NAME))
+	*key = pv_lua_next(lexer);
+	if (key->kind != (bracket ? PV_LUA_STRING : PV_LUA_NAME))
 		return false;
-	key->kind = TOKEN_NAME;
-	return (!bracket || take(lexer, "]")) && take(lexer, "=");
+	key->kind = PV_LUA_NAME;
+	return (!bracket || pv_lua_take(lexer, "]")) && pv_lua_take(lexer, "=");
 }
 
 /* Behind "{". False if anything in it is no literal. */
-static bool take_amount(struct lexer *lexer, struct pv_amount *amount)
+static bool take_amount(struct pv_lua_lexer *lexer, struct pv_amount *amount)
 {
 	*amount = (struct pv_amount){ 0 };
-	while (!take(lexer, "}")) {
-		struct token key, value;
+	while (!pv_lua_take(lexer, "}")) {
+		struct pv_lua_token key, value;
 		uint64_t cpus;
 
 		if (!take_key(lexer, &key))
 			return false;
-		value = next(lexer);
-		if (is(&key, TOKEN_NAME, "memory")) {
+		value = pv_lua_next(lexer);
+		if (pv_lua_is(&key, PV_LUA_NAME, "memory")) {
 			if (!size_of(&value, &amount->memory_bytes))
 				return false;
-		} else if (is(&key, TOKEN_NAME, "cpus") && number_of(&value, &cpus) && cpus <= UINT32_MAX) {
+		} else if (pv_lua_is(&key, PV_LUA_NAME, "cpus") && number_of(&value, &cpus) && cpus <= UINT32_MAX) {
 			amount->cpus = (uint32_t)cpus;
 		} else {
 			return false;
 		}
-		if (!take(lexer, ",") && !take(lexer, ";")) {
-			struct token last = peek(lexer);
-			if (!is(&last, TOKEN_OTHER, "}"))
+		if (!pv_lua_take(lexer, ",") && !pv_lua_take(lexer, ";")) {
+			struct pv_lua_token last = pv_lua_peek(lexer);
+			if (!pv_lua_is(&last, PV_LUA_OTHER, "}"))
 				return false;
 		}
 	}
@@ -240,12 +96,12 @@ static bool take_amount(struct lexer *lexer, struct pv_amount *amount)
 }
 
 /* Behind ":claim" or ".claim"; the lexer stays. */
-static void look_at_claim(struct lexer lexer, struct pv_scan *out)
+static void look_at_claim(struct pv_lua_lexer lexer, struct pv_scan *out)
 {
-	bool paren = take(&lexer, "(");
+	bool paren = pv_lua_take(&lexer, "(");
 	struct pv_amount amount;
 
-	if (!take(&lexer, "{") || !take_amount(&lexer, &amount) || (paren && !take(&lexer, ")")))
+	if (!pv_lua_take(&lexer, "{") || !take_amount(&lexer, &amount) || (paren && !pv_lua_take(&lexer, ")")))
 		return;
 	out->has_claim = true;
 	out->claim = amount;
@@ -253,7 +109,7 @@ static void look_at_claim(struct lexer lexer, struct pv_scan *out)
 
 /* ---- fixtures ---- */
 
-static void add_fixture(struct pv_scan *out, const struct token *name)
+static void add_fixture(struct pv_scan *out, const struct pv_lua_token *name)
 {
 	for (size_t i = 0; i < out->n_fixtures; i++) {
 		if (strlen(out->fixtures[i]) == name->len && memcmp(out->fixtures[i], name->text, name->len) == 0)
@@ -264,15 +120,15 @@ static void add_fixture(struct pv_scan *out, const struct token *name)
 }
 
 /* Behind "vm_fixture"; in the dot form the lab comes first. */
-static void look_at_fixture(struct lexer lexer, struct pv_scan *out)
+static void look_at_fixture(struct pv_lua_lexer lexer, struct pv_scan *out)
 {
-	bool paren = take(&lexer, "(");
-	struct token name = next(&lexer);
+	bool paren = pv_lua_take(&lexer, "(");
+	struct pv_lua_token name = pv_lua_next(&lexer);
 
-	if (paren && name.kind == TOKEN_NAME && take(&lexer, ","))
-		name = next(&lexer);
-	if (name.kind != TOKEN_STRING || !name.plain || name.len == 0 || memchr(name.text, '\0', name.len) ||
-	    (paren && !take(&lexer, ")")))
+	if (paren && name.kind == PV_LUA_NAME && pv_lua_take(&lexer, ","))
+		name = pv_lua_next(&lexer);
+	if (name.kind != PV_LUA_STRING || !name.plain || name.len == 0 || memchr(name.text, '\0', name.len) ||
+	    (paren && !pv_lua_take(&lexer, ")")))
 		return;
 	add_fixture(out, &name);
 }
@@ -281,24 +137,21 @@ static void look_at_fixture(struct lexer lexer, struct pv_scan *out)
 
 void pv_scan_source(const char *source, size_t len, struct pv_scan *out)
 {
-	struct lexer lexer = { source, source + len };
-	struct token before = { .kind = TOKEN_END }, token;
+	struct pv_lua_lexer lexer = pv_lua_lexer(source, len);
+	struct pv_lua_token before = { .kind = PV_LUA_END }, token;
 	struct pv_buf open = { .data = NULL };
 	size_t functions = 0;
 
 	*out = (struct pv_scan){ 0 };
-	if (len > 0 && source[0] == '#') /* as Lua skips it */
-		while (lexer.at < lexer.end && *lexer.at != '\n')
-			lexer.at++;
-	for (token = next(&lexer); token.kind != TOKEN_END; before = token, token = next(&lexer)) {
-		bool method = is(&before, TOKEN_OTHER, ":") || is(&before, TOKEN_OTHER, ".");
+	for (token = pv_lua_next(&lexer); token.kind != PV_LUA_END; before = token, token = pv_lua_next(&lexer)) {
+		bool method = pv_lua_is(&before, PV_LUA_OTHER, ":") || pv_lua_is(&before, PV_LUA_OTHER, ".");
 
 		if (!method)
 			follow_blocks(&open, &functions, &token);
-		else if (!out->has_claim && functions == 0 && is(&before, TOKEN_OTHER, ":") &&
-		         is(&token, TOKEN_NAME, "claim"))
+		else if (!out->has_claim && functions == 0 && pv_lua_is(&before, PV_LUA_OTHER, ":") &&
+		         pv_lua_is(&token, PV_LUA_NAME, "claim"))
 			look_at_claim(lexer, out);
-		else if (is(&token, TOKEN_NAME, "vm_fixture") || is(&token, TOKEN_NAME, "lab_fixture"))
+		else if (pv_lua_is(&token, PV_LUA_NAME, "vm_fixture") || pv_lua_is(&token, PV_LUA_NAME, "lab_fixture"))
 			look_at_fixture(lexer, out);
 	}
 	pv_buf_free(&open);

@@ -33,7 +33,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-enum pv_err pv_store_list(const char *store, struct pv_stored_runs *out, struct pv_errmsg *msg)
+enum pv_err pv_stored_runs_list(const char *store, struct pv_stored_runs *out, struct pv_errmsg *msg)
 {
 	DIR *dir = opendir(store);
 	struct dirent *entry;
@@ -100,7 +100,7 @@ enum pv_err pv_store_resolve(const char *store, const char *name, char **dir, st
 
 	*dir = NULL;
 	if (!strchr(name, '/')) {
-		err = pv_store_list(store, &runs, msg);
+		err = pv_stored_runs_list(store, &runs, msg);
 		if (!err)
 			err = match(&runs, name, &id, msg);
 	}

@@ -24,7 +24,7 @@ struct pv_stored_runs {
 };
 
 /* The runs in `store`; a store that does not exist is empty. */
-enum pv_err pv_store_list(const char *store, struct pv_stored_runs *out, struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_stored_runs_list(const char *store, struct pv_stored_runs *out, struct pv_errmsg *msg) PV_MUST_CHECK;
 void pv_stored_runs_free(struct pv_stored_runs *runs);
 
 /* The run directory that `name` means: "last", an id or a unique prefix of one in `store`, or a run directory. The caller frees *dir.

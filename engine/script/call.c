@@ -99,6 +99,11 @@ static void on_outcome(void *arg, const Pv__CallEnded *ended)
 		slot->running = ended->process_status->running;
 		slot->status = ended->process_status->status;
 		break;
+	case PV__CALL_ENDED__OUTCOME_FIXTURE:
+		pv_buf_add(&slot->out, ended->fixture->path.data, ended->fixture->path.len);
+		pv_buf_addstr(&slot->err, ended->fixture->key != NULL ? ended->fixture->key : "");
+		slot->built = ended->fixture->built;
+		break;
 	case PV__CALL_ENDED__OUTCOME_NIC_COUNTERS:
 		slot->nic = (struct pv_nic_counts){
 			.rx_bytes = ended->nic_counters->rx_bytes,

@@ -7,6 +7,7 @@
 #include "engine/script/host_path.h"
 #include "engine/script/intake.h"
 #include "engine/script/lab_methods.h"
+#include "engine/script/saw.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 
@@ -31,6 +32,7 @@ static int lab_depends_on_file(lua_State *L)
 	pv_arg_end(L, 2, "lab:depends_on_file");
 	lua_settop(L, 2);
 	path = pv_host_path_push(L, given);
+	pv_script_saw(pv_script_of(L), PV_SAW_FILE, given, path);
 	if (pv_intake(L, "lab:depends_on_file", 3, take_look, (void *)path) == 1)
 		return 0;
 	given = lua_tostring(L, -2);

@@ -9,5 +9,8 @@ extern const luaL_Reg pv_lab_batch_methods[];
 extern const luaL_Reg pv_lab_claim_methods[];
 extern const luaL_Reg pv_lab_depends_methods[];
 extern const luaL_Reg pv_lab_barrier_methods[];
+extern const luaL_Reg pv_lab_save_methods[];
+extern const luaL_Reg pv_lab_restore_methods[];
+extern const luaL_Reg pv_lab_fixture_methods[];
 
 #endif

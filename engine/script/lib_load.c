@@ -7,6 +7,7 @@
 
 #include "engine/script/host_file.h"
 #include "engine/script/intake.h"
+#include "engine/script/saw.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/source.h"
 
@@ -46,6 +47,8 @@ static int load_file(lua_State *L, const char *name, const char *path, const cha
 		lua_pushstring(L, path);
 	else
 		lua_pushnil(L);
+	if (path != NULL)
+		pv_script_saw(pv_script_of(L), PV_SAW_SCRIPT, path, path);
 	if (pv_intake(L, name, lua_gettop(L), take_content, (void *)path) > 1) {
 		lua_insert(L, -4);
 		lua_pop(L, 3);
@@ -198,6 +201,7 @@ static int search_lua(lua_State *L)
 	path = lua_tostring(L, 4);
 	if (path == NULL)
 		return 1;
+	pv_script_saw(pv_script_of(L), PV_SAW_MODULE, name, path);
 	if (n > 2)
 		raise_module(L, name, path, lua_tostring(L, 6));
 	text = lua_tolstring(L, 5, &len);

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/script/builder.h"
 #include "engine/script/host_file.h"
+#include "engine/script/reset.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/source.h"
@@ -53,18 +55,20 @@ static void set_package_path(lua_State *L, const char *const *roots)
 static int open_all(lua_State *L)
 {
 	static void (*const open[])(lua_State * L) = {
-		pv_open_base,     pv_open_buf,        pv_open_handles, pv_open_protected,  pv_open_coroutine,
-		pv_open_wait,     pv_open_call,       pv_open_co,      pv_open_json,       pv_open_wait_until,
-		pv_open_test_ctx, pv_open_test,       pv_open_vm,      pv_open_bridge,     pv_open_nic,
-		pv_open_lab,      pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,
-		pv_open_worker,   pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,
-		pv_open_os,       pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,
-		pv_open_iofile,   pv_open_command,    pv_open_io,
+		pv_open_base,       pv_open_buf,     pv_open_handles,    pv_open_protected, pv_open_coroutine,
+		pv_open_wait,       pv_open_call,    pv_open_co,         pv_open_json,      pv_open_wait_until,
+		pv_open_test_ctx,   pv_open_test,    pv_open_vm,         pv_open_bridge,    pv_open_lab,
+		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
+		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
+		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,      pv_open_iofile,
+		pv_open_command,    pv_open_io,      pv_open_snapshot,   pv_open_nic,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
 	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		open[i](L);
+	if (config->builder != NULL)
+		pv_open_builder(L);
 	set_package_path(L, config->roots);
 	pv_open_random(L, config->seed);
 	return 0;
@@ -77,6 +81,9 @@ struct pv_script *pv_script_create(const struct pv_script_config *config)
 
 	script->engine = config->engine;
 	script->output_to_stderr = config->output_to_stderr;
+	script->builds = config->builder != NULL;
+	if (script->builds)
+		script->builder = *config->builder;
 	script->failed = config->failed;
 	script->failed_arg = config->failed_arg;
 	script->file = config->file;
@@ -115,10 +122,12 @@ void pv_script_destroy(struct pv_script *script)
 	script->closing = true;
 	lua_close(script->L);
 	pv_test_list_destroy(script->tests);
+	pv_baseline_destroy(script->baseline);
 	free(script->path);
 	free(script->shown_path);
 	free(script->source);
 	free(script->prompt_source);
+	free(script->built);
 	free(script);
 }
 
@@ -147,6 +156,8 @@ static int load_chunk(lua_State *L)
 		return luaL_error(L, "%s: holds compiled Lua; source is needed", script->shown_path);
 	if (luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t") != LUA_OK)
 		return lua_error(L);
+	if (script->builds)
+		pv_builder_wrap_chunk(L);
 	source->task = pv_task_push(L, PV__TASK_KIND__TASK_KIND_CHUNK, 0, NULL);
 	return 0;
 }

@@ -23,6 +23,22 @@
 
 struct pv_script;
 
+/* What a builder's script takes in beside its own text: inputs of the fixture. */
+enum pv_script_saw {
+	PV_SAW_FILE,    /* depends_on_file, push_file; told before it is read */
+	PV_SAW_MODULE,  /* require */
+	PV_SAW_SCRIPT,  /* dofile, loadfile */
+	PV_SAW_PROFILE, /* lab:vm with it */
+};
+
+/* A script that builds a fixture: it has neither `test` nor `todo`, and its main chunk returns a snapshot. */
+struct pv_script_builder {
+	bool is_lab; /* a LabSnapshot; else a Snapshot */
+	/* `given` as the script has it; `path`: what is opened, absolute (NULL for a profile). */
+	void (*saw)(void *arg, enum pv_script_saw what, const char *given, const char *path);
+	void *arg;
+};
+
 struct pv_script_config {
 	struct pv_engine *engine;
 	uint32_t file;            /* id of the file, already discovered and dispatched */
@@ -32,8 +48,9 @@ struct pv_script_config {
 	const char *const *roots; /* directories that head package.path; NULL-terminated */
 	const void *source;       /* bytes of the main chunk; NULL: they are read from `path` */
 	size_t source_len;
-	uint64_t seed;         /* of math.random */
-	bool output_to_stderr; /* print and io.write: something else owns stdout */
+	uint64_t seed;                           /* of math.random */
+	bool output_to_stderr;                   /* print and io.write: something else owns stdout */
+	const struct pv_script_builder *builder; /* copied; NULL: a test file */
 	/* At the first failure of the chunk and of each test, before its stack is unwound; NULL: not asked for. In a turn. */
 	pv_prompt_cb *failed;
 	void *failed_arg;
@@ -48,6 +65,9 @@ typedef void pv_script_done_cb(void *arg, Pv__Verdict verdict, const char *messa
 /* Loads and starts the main chunk; `done` from a later turn (PASSED or FAILED; also for a file that cannot be read or
  * compiled, with Lua's message). */
 void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, void *arg);
+
+/* Of a builder whose chunk has passed: where its snapshot lies. Lives as long as the script. */
+const char *pv_script_built(const struct pv_script *script);
 
 struct pv_script_test {
 	const char *name;
@@ -65,6 +85,15 @@ void pv_script_test(const struct pv_script *script, size_t index, struct pv_scri
  * One at a time. */
 void pv_script_start_test(struct pv_script *script, size_t index, uint32_t test, uint32_t lab, pv_script_done_cb *done,
                           void *arg);
+
+/* provium.reset_between_tests: behind a chunk that has passed, the root lab is saved as the baseline; between two tests, when the scope of the first is
+ * closed, what is newer in the root lab is closed, and its VMs go back to the baseline. Nothing else may run; `done` as of a chunk. */
+bool pv_script_resets(const struct pv_script *script);
+void pv_script_start_baseline(struct pv_script *script, pv_script_done_cb *done, void *arg);
+void pv_script_start_reset(struct pv_script *script, pv_script_done_cb *done, void *arg);
+
+/* The temporary snapshots of the script's file go; when its root lab is closed. Nothing while its record is gone through again. */
+void pv_script_remove_snapshots(struct pv_script *script);
 
 /* Cancels what runs (chunk or test): tasks end without catching it, open calls are cancelled; `done` follows with `verdict` and
  * `reason`. Nothing if nothing runs. */

@@ -42,6 +42,9 @@ struct pv_script {
 	bool output_to_stderr;
 	char *source; /* of the main chunk, until it is loaded; NULL: in the file `path` */
 	size_t source_len;
+	bool builds; /* a fixture, as `builder` has it */
+	struct pv_script_builder builder;
+	char *built;          /* path of what it made; NULL: nothing yet */
 	pv_prompt_cb *failed; /* NULL: no prompt is wanted */
 	void *failed_arg;
 	struct pv_prompt *prompt; /* that is open; NULL: none */
@@ -71,7 +74,10 @@ struct pv_script {
 
 	struct pv_unit unit;
 	struct pv_test_list *tests;
-	uint64_t timeout_ns; /* provium.timeout; 0: none */
+	uint64_t timeout_ns;          /* provium.timeout; 0: none */
+	uint64_t n_snapshots;         /* temporary ones that were made */
+	bool resets;                  /* provium.reset_between_tests */
+	struct pv_baseline *baseline; /* NULL: none was made */
 };
 
 /* The script of a Lua state or coroutine. */
@@ -137,5 +143,6 @@ void pv_open_process(lua_State *L);
 void pv_open_stream(lua_State *L);
 void pv_open_console(lua_State *L);
 void pv_open_worker(lua_State *L);
+void pv_open_snapshot(lua_State *L);
 
 #endif

@@ -10,6 +10,7 @@
 #include "engine/script/handles.h"
 #include "engine/script/lab_methods.h"
 #include "engine/script/prompt_internal.h"
+#include "engine/script/saw.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/shown.h"
 #include "engine/script/site.h"
@@ -44,6 +45,7 @@ static int lab_vm(lua_State *L)
 		return find_vm(L, declared.lab, declared.name);
 	declared.profile = (char *)pv_arg_text(L, 3, "lab:vm: profile");
 	declared.spec = pv_boot_opts_push(L, 4, "lab:vm");
+	pv_script_saw(script, PV_SAW_PROFILE, declared.profile, NULL);
 	pv_proposal_init(&proposal, script, L);
 	proposal.event.body_case = PV__EVENT__BODY_VM_DECLARED;
 	proposal.event.vm_declared = &declared;
@@ -149,6 +151,10 @@ static bool push_field(lua_State *L, const char *key)
 	const struct pv_handle *handle = lua_touserdata(L, 1);
 	const struct pv_script *script = pv_script_of(L);
 
+	if (handle->is_scope && strcmp(key, "reset_between_tests") == 0) {
+		lua_pushboolean(L, script->resets);
+		return true;
+	}
 	if (!handle->is_scope || strcmp(key, "timeout") != 0)
 		return false;
 	if (script->timeout_ns == 0)
@@ -187,6 +193,15 @@ static int lab_index(lua_State *L)
 	return 1;
 }
 
+static void set_resets(lua_State *L)
+{
+	struct pv_script *script = pv_script_of(L);
+
+	if (script->unit.is_test)
+		pv_raise(L, "provium.reset_between_tests: only at file scope, not inside a test");
+	script->resets = !lua_isnil(L, 3) && pv_arg_bool(L, 3, "provium.reset_between_tests");
+}
+
 static int lab_newindex(lua_State *L)
 {
 	const struct pv_handle *handle = lua_touserdata(L, 1);
@@ -196,9 +211,10 @@ static int lab_newindex(lua_State *L)
 	if (handle->is_scope && strcmp(key, "timeout") == 0)
 		script->timeout_ns = lua_isnil(L, 3) ? 0 : pv_arg_duration(L, 3, "provium.timeout");
 	else if (handle->is_scope && strcmp(key, "reset_between_tests") == 0)
-		pv_raise(L, "provium.reset_between_tests: not supported yet");
+		set_resets(L);
 	else
-		pv_raise(L, "lab.%s: cannot be assigned (only provium.timeout can)", key);
+		pv_raise(L, "lab.%s: cannot be assigned (only provium.timeout and provium.reset_between_tests can)",
+		         key);
 	return 0;
 }
 
@@ -234,6 +250,9 @@ void pv_open_lab(lua_State *L)
 	luaL_setfuncs(L, pv_lab_claim_methods, 0);
 	luaL_setfuncs(L, pv_lab_depends_methods, 0);
 	luaL_setfuncs(L, pv_lab_barrier_methods, 0);
+	luaL_setfuncs(L, pv_lab_save_methods, 0);
+	luaL_setfuncs(L, pv_lab_restore_methods, 0);
+	luaL_setfuncs(L, pv_lab_fixture_methods, 0);
 	add_string_function(L, "pack");
 	add_string_function(L, "unpack");
 	lua_pushcclosure(L, lab_index, 1);

@@ -178,7 +178,9 @@ void pv_open_vm(lua_State *L)
 	add_methods(all, &n, methods);
 	add_methods(all, &n, pv_vm_run_methods);
 	add_methods(all, &n, pv_vm_file_methods);
+	add_methods(all, &n, pv_vm_push_methods);
 	add_methods(all, &n, pv_vm_object_methods);
+	add_methods(all, &n, pv_vm_snapshot_methods);
 	add_methods(all, &n, pv_vm_nic_methods);
 	pv_new_type(L, PV_VM_TYPE, "vm", all, vm_tostring);
 }

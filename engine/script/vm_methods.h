@@ -11,7 +11,9 @@ struct pv_call_slot;
 
 extern const luaL_Reg pv_vm_run_methods[];
 extern const luaL_Reg pv_vm_file_methods[];
+extern const luaL_Reg pv_vm_push_methods[];
 extern const luaL_Reg pv_vm_object_methods[];
+extern const luaL_Reg pv_vm_snapshot_methods[];
 extern const luaL_Reg pv_vm_nic_methods[];
 
 /* "exited", "signalled", "timed_out". */

@@ -245,7 +245,7 @@ void pv_exec_reap(void *arg)
 	int status;
 
 	/* Children that nobody asked for are adopted ones, which only PID 1 of a namespace has. */
-	while ((!LIST_EMPTY(&server->execs) || !LIST_EMPTY(&server->workers) || getpid() == 1) &&
+	while ((!LIST_EMPTY(&server->execs) || !LIST_EMPTY(&server->workers) || server->unowned || getpid() == 1) &&
 	       (pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct exec *exec;
 
@@ -266,6 +266,23 @@ void pv_exec_free(struct server *server, struct exec *exec)
 	pv_buf_free(&exec->out[1].data);
 	pv_buf_free(&exec->in.data);
 	pv_loop_free_later(server->loop, exec);
+}
+
+void pv_exec_disown_all(struct server *server)
+{
+	struct exec *exec;
+
+	while ((exec = LIST_FIRST(&server->execs)) != NULL) {
+		LIST_REMOVE(exec, link);
+		if (exec->call != NULL)
+			exec->call->exec = NULL;
+		if (exec->object != NULL)
+			exec->object->exec = NULL;
+		pv_exec_drop_stdin(exec);
+		pv_exec_leave_outputs(exec);
+		pv_exec_free(server, exec);
+		server->unowned = true;
+	}
 }
 
 /* ---- time ---- */

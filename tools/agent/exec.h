@@ -22,6 +22,9 @@ void pv_exec_expire(void *arg);
 /* SIGKILL to the process groups of all programs that run. */
 void pv_exec_kill_all(struct server *server);
 
+/* Programs run on and are nobody's: end of file on standard input, what they write is dropped, no time limit. Nobody is answered. */
+void pv_exec_disown_all(struct server *server);
+
 /* Makes the pipes of the next program while the host thinks: called when an answer has gone out. Does nothing while a program
  * runs, whose time that would take. */
 void pv_exec_prepare(struct server *server);

@@ -72,11 +72,16 @@ void pv_exec_watch_outputs(struct exec *exec);
 /* Takes what is in the pipes of a program that has ended. What its children still write is discarded. */
 void pv_exec_finish_outputs(struct exec *exec);
 
+/* Gives up the outputs of a program that runs: what it still writes is discarded. */
+void pv_exec_leave_outputs(struct exec *exec);
+
 /* Writes input until the pipe is full. */
 void pv_exec_push_stdin(struct exec *exec);
 
 /* Closes standard input, drops what is left of it and answers who waits for that. */
 void pv_exec_close_stdin(struct exec *exec);
+/* Closes it; nobody is answered. */
+void pv_exec_drop_stdin(struct exec *exec);
 
 /* ---- exec_env.c ---- */
 

@@ -136,6 +136,14 @@ void pv_exec_finish_outputs(struct exec *exec)
 	}
 }
 
+void pv_exec_leave_outputs(struct exec *exec)
+{
+	for (int i = 0; i < 2; i++) {
+		if (exec->out[i].pipe.fd >= 0)
+			leave_pipe(exec, &exec->out[i]);
+	}
+}
+
 /* ---- input ---- */
 
 static void answer_stdin_calls(struct exec *exec)
@@ -158,6 +166,17 @@ void pv_exec_close_stdin(struct exec *exec)
 	answer_stdin_calls(exec);
 	if (exec->object != NULL)
 		pv_object_wake(exec->server, exec->object);
+}
+
+void pv_exec_drop_stdin(struct exec *exec)
+{
+	pv_loop_close(exec->server->loop, &exec->in.pipe);
+	while (!STAILQ_EMPTY(&exec->in.calls)) {
+		struct stdin_call *waiting = STAILQ_FIRST(&exec->in.calls);
+
+		STAILQ_REMOVE_HEAD(&exec->in.calls, link);
+		free(waiting);
+	}
 }
 
 /* No reader is left. */

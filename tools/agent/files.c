@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -152,17 +153,60 @@ void pv_files_read(struct server *server, struct call *call, const Pva__ReadFile
 	free(path);
 }
 
+/* As the boot files of an initrd get them (vmctl/cpio.h). */
+static mode_t usual_mode(const char *dir)
+{
+	if (strcmp(dir, "/tmp") == 0 || strcmp(dir, "/var/tmp") == 0 || strcmp(dir, "/dev/shm") == 0)
+		return 01777;
+	return strcmp(dir, "/root") == 0 ? 0700 : 0755;
+}
+
+static void make_parents(const char *path)
+{
+	char *dir = pv_xstrdup(path);
+
+	/* What cannot be made is told by the open that follows. */
+	for (char *slash = dir[0] != '\0' ? strchr(dir + 1, '/') : NULL; slash != NULL;
+	     slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(dir, usual_mode(dir));
+		*slash = '/';
+	}
+	free(dir);
+}
+
+/* A file of the boot: it takes the place of whatever else has the name, as in an initrd that is unpacked. */
+static int open_new(const char *path, int flags, mode_t perm)
+{
+	struct stat st;
+	int fd;
+
+	make_parents(path);
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && remove(path) != 0)
+		return -1;
+	fd = open(path, flags | O_CREAT | O_TRUNC | O_NOFOLLOW, perm);
+	if (fd >= 0 && fchmod(fd, perm) != 0) {
+		int sys_errno = errno;
+
+		close(fd);
+		errno = sys_errno;
+		return -1;
+	}
+	return fd;
+}
+
 /* The mode is exactly `perm`, whatever the umask of commands. */
 static int open_for_write(const char *path, const Pva__WriteFile *request)
 {
 	int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	mode_t perm = request->has_perm ? request->perm & 07777 : 0644;
 	mode_t mask;
 	int fd;
 
 	if (!request->truncate)
 		return open(path, flags);
 	mask = umask(0);
-	fd = open(path, flags | O_CREAT | O_TRUNC, request->has_perm ? request->perm & 07777 : 0644);
+	fd = request->parents ? open_new(path, flags, perm) : open(path, flags | O_CREAT | O_TRUNC, perm);
 	umask(mask);
 	return fd;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
+#include <linux/rtc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -26,6 +27,30 @@ static void set_clock(int64_t realtime_ns)
 	}
 	if (clock_settime(CLOCK_REALTIME, &now) != 0)
 		pv_log_sys(errno, "cannot set the clock");
+}
+
+/* A kernel without a driver for it has nobody who could read it either. */
+static void set_rtc(int64_t realtime_ns)
+{
+	time_t seconds = (time_t)(realtime_ns / 1000000000);
+	struct tm utc;
+	struct rtc_time rtc = { 0 };
+	int fd = open("/dev/rtc0", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (gmtime_r(&seconds, &utc) != NULL) {
+		rtc.tm_sec = utc.tm_sec;
+		rtc.tm_min = utc.tm_min;
+		rtc.tm_hour = utc.tm_hour;
+		rtc.tm_mday = utc.tm_mday;
+		rtc.tm_mon = utc.tm_mon;
+		rtc.tm_year = utc.tm_year;
+	}
+	/* ERANGE, EINVAL: a time that this clock does not know; a machine that starts with it has none either. */
+	if (ioctl(fd, RTC_SET_TIME, &rtc) != 0 && errno != ERANGE && errno != EINVAL)
+		pv_log_sys(errno, "cannot set the battery clock");
+	close(fd);
 }
 
 /* The reseed matters in a guest restored from a snapshot: without it (Linux >= 4.14 has it) the generator goes on from
@@ -55,6 +80,8 @@ void pv_hello_apply(const Pva__Hello *hello)
 		pv_log_sys(errno, "cannot set the host name to %.64s", hello->hostname);
 	if (hello->has_realtime_ns)
 		set_clock(hello->realtime_ns);
+	if (hello->has_realtime_ns && hello->set_rtc)
+		set_rtc(hello->realtime_ns);
 	if (hello->has_entropy)
 		add_entropy(&hello->entropy);
 }
@@ -84,12 +111,18 @@ void pv_hello_reply(struct server *server, struct call *call)
 	char boot_id[64];
 
 	uname(&name);
-	read_boot_id(server, boot_id, sizeof(boot_id));
 	hello.has_protocol = 1;
 	hello.protocol = PV_AGENT_PROTOCOL;
 	hello.agent_version = (char *)(uintptr_t)PV_VERSION;
 	hello.kernel_release = name.release;
-	hello.boot_id = boot_id;
+	hello.has_held = server->options.hold_fd >= 0;
+	hello.held = hello.has_held;
+	hello.has_battery_clock = 1;
+	hello.battery_clock = access("/dev/rtc0", F_OK) == 0;
+	if (!hello.held) {
+		read_boot_id(server, boot_id, sizeof(boot_id));
+		hello.boot_id = boot_id;
+	}
 	response.body_case = PVA__TO_HOST__BODY_HELLO;
 	response.hello = &hello;
 	pv_server_answer(server, call, &response);

@@ -138,8 +138,32 @@ static _Noreturn void become_init(char **argv)
 	reap_for_ever();
 }
 
-void pv_init_start(char **argv)
+/* What the agent starts does not have its end of the pipe: it closes when the agent ends. */
+static void wait_for_release(int fd)
 {
+	char byte;
+	ssize_t n;
+
+	do
+		n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		pv_log("the agent has ended before the host let init start; this guest will not answer");
+}
+
+void pv_init_release(int *fd)
+{
+	if (*fd < 0)
+		return;
+	if (write(*fd, "", 1) != 1)
+		pv_log_sys(errno, "cannot let init start");
+	close(*fd);
+	*fd = -1;
+}
+
+int pv_init_start(char **argv)
+{
+	int ends[2] = { -1, -1 };
 	pid_t pid;
 
 	umask(022);
@@ -147,10 +171,19 @@ void pv_init_start(char **argv)
 	pv_log_to_kernel();
 	open_stdio();
 	load_modules();
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		pv_log_sys(errno, "cannot make a pipe; init does not wait for the host");
 	pid = fork();
-	if (pid == 0)
-		return;
+	if (pid == 0) {
+		if (ends[0] >= 0)
+			close(ends[0]);
+		return ends[1];
+	}
+	if (ends[1] >= 0)
+		close(ends[1]);
 	if (pid < 0)
 		pv_log_sys(errno, "cannot fork; this guest will not answer");
+	else if (ends[0] >= 0)
+		wait_for_release(ends[0]);
 	become_init(argv);
 }

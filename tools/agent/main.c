@@ -1,7 +1,8 @@
 /* provium-agent: what runs in a guest, or as a process of the host for `local` VMs, and does what the runner asks.
  *
  *   as PID 1 (rdinit=/sbin/provium-agent)  prepares the guest, forks the agent, becomes the image's init
- *   provium-agent --fd N                   serves on an inherited stream socket
+ *   provium-agent --fd N [--hold M]        serves on an inherited stream socket; with M, the end of a pipe, as if an init waited at
+ *                                          the other end
  *   provium-agent --version
  */
 #include <errno.h>
@@ -42,9 +43,14 @@ static int null_above_2(int low)
 	return fd;
 }
 
-static int serve_guest(char **argv)
+static void release_init(void *arg)
 {
-	struct server_options options = { .guest = true };
+	pv_init_release(arg);
+}
+
+static int serve_guest(char **argv, int hold_fd)
+{
+	struct server_options options = { .guest = true, .hold_fd = hold_fd };
 
 	setsid();
 	/* systemd, when it leaves the initrd or shuts down, spares processes whose name begins so. */
@@ -63,7 +69,7 @@ static int serve_guest(char **argv)
 	if (options.oom_fd < 0 || write(options.oom_fd, "-1000", 5) < 0)
 		pv_log_sys(errno, "cannot protect the agent from the OOM killer");
 	options.envp = environ;
-	options.fd = pv_port_open(options.proc_fd);
+	options.fd = pv_port_open(options.proc_fd, release_init, &options.hold_fd);
 	pv_server_run(&options);
 	return 0;
 }
@@ -77,24 +83,32 @@ static void close_on_exec_all(void)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-static int serve_host(const char *number)
+/* Returns -1, and says so, if it is none. */
+static int open_descriptor(const char *option, const char *number)
 {
-	struct server_options options = { .proc_fd = -1, .oom_fd = -1 };
 	char *end;
 	long fd = strtol(number, &end, 10);
-	int flags;
 
-	if (*number == '\0' || *end != '\0' || fd < 3 || fd > 1 << 20 || (flags = fcntl((int)fd, F_GETFL)) < 0) {
-		fprintf(stderr, "provium-agent: --fd %s: not an open descriptor above 2\n", number);
+	if (*number != '\0' && *end == '\0' && fd >= 3 && fd <= 1 << 20 && fcntl((int)fd, F_GETFL) >= 0)
+		return (int)fd;
+	fprintf(stderr, "provium-agent: %s %s: not an open descriptor above 2\n", option, number);
+	return -1;
+}
+
+static int serve_host(const char *number, const char *hold)
+{
+	struct server_options options = { .proc_fd = -1, .oom_fd = -1, .hold_fd = -1 };
+	int fd = open_descriptor("--fd", number);
+
+	if (fd < 0 || (hold != NULL && (options.hold_fd = open_descriptor("--hold", hold)) < 0))
 		return 2;
-	}
-	fcntl((int)fd, F_SETFL, flags | O_NONBLOCK);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	options.null_fd = null_above_2(open("/dev/null", O_RDWR | O_CLOEXEC));
 	close_on_exec_all();
 	umask(022);
 	set_default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 0);
 	options.envp = environ;
-	options.fd = (int)fd;
+	options.fd = fd;
 	pv_server_run(&options);
 	return 0;
 }
@@ -102,15 +116,18 @@ static int serve_host(const char *number)
 int main(int argc, char **argv)
 {
 	if (getpid() == 1 && (argc < 2 || strcmp(argv[1], "--fd") != 0)) {
-		pv_init_start(argv);
-		return serve_guest(argv);
+		int hold_fd = pv_init_start(argv);
+
+		return serve_guest(argv, hold_fd);
 	}
 	if (argc == 3 && strcmp(argv[1], "--fd") == 0)
-		return serve_host(argv[2]);
+		return serve_host(argv[2], NULL);
+	if (argc == 5 && strcmp(argv[1], "--fd") == 0 && strcmp(argv[3], "--hold") == 0)
+		return serve_host(argv[2], argv[4]);
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		printf("provium-agent %s (protocol %u)\n", PV_VERSION, PV_AGENT_PROTOCOL);
 		return 0;
 	}
-	fprintf(stderr, "usage: provium-agent --fd N | --version\n");
+	fprintf(stderr, "usage: provium-agent --fd N [--hold M] | --version\n");
 	return 2;
 }

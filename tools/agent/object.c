@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "exec.h"
 #include "process.h"
 #include "proto/agent_version.h"
 #include "server.h"
@@ -38,6 +39,20 @@ void pv_object_remove(struct server *server, struct object *object)
 	}
 	HASH_DELETE(hh, server->objects, object);
 	free(object);
+}
+
+void pv_object_forget_all(struct server *server)
+{
+	struct object *object, *next;
+
+	HASH_ITER (hh, server->objects, object, next) {
+		PV_ASSERT(object->worker == NULL);
+		if (object->exec != NULL)
+			pv_exec_free(server, object->exec);
+		if (object->tail != NULL)
+			pv_tail_free(server, object->tail);
+		pv_object_remove(server, object);
+	}
 }
 
 /* ---- polls ---- */

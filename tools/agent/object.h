@@ -55,6 +55,9 @@ struct object *pv_object_find(struct server *server, uint64_t id);
 /* Removes it from the table; open polls end with ESRCH. What it holds is the caller's. */
 void pv_object_remove(struct server *server, struct object *object);
 
+/* Removes all processes, which are over or disowned, and tails. No polls may be open, and no workers be left. */
+void pv_object_forget_all(struct server *server);
+
 /* Answers `call` if it can be answered, else when it can. The rest of `poll` says what is asked. */
 void pv_object_poll(struct server *server, struct object *object, struct call *call, const struct poll *poll);
 

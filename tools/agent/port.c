@@ -17,6 +17,7 @@
 #include "root.h"
 
 #define PORTS       "/sys/class/virtio-ports"
+#define DRIVER      "/sys/bus/virtio/drivers/virtio_console"
 #define PATIENCE_MS 10000
 
 static bool read_attribute(const char *port, const char *name, char *text, size_t size)
@@ -69,6 +70,20 @@ static int find_port(void)
 	return fd;
 }
 
+/* A device that the driver has will announce its ports, if not at once. */
+static bool driver_has_device(void)
+{
+	DIR *dir = opendir(DRIVER);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
+		found = strncmp(entry->d_name, "virtio", 6) == 0;
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
 static int listen_for_devices(void)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
@@ -82,13 +97,17 @@ static int listen_for_devices(void)
 	return -1;
 }
 
-int pv_port_open(int proc_fd)
+int pv_port_open(int proc_fd, void (*alone)(void *arg), void *arg)
 {
 	int events = listen_for_devices(); /* before the first look, so that nothing falls in between */
 	bool said = false;
-	int fd;
+	int fd = find_port();
 
-	while ((fd = find_port()) < 0) {
+	if (fd < 0 && !driver_has_device()) {
+		pv_log("no virtio console yet; init starts without waiting for the host");
+		alone(arg);
+	}
+	for (; fd < 0; fd = find_port()) {
 		struct pollfd poll_fd = { .fd = events, .events = POLLIN };
 		char message[8192];
 
@@ -98,6 +117,7 @@ int pv_port_open(int proc_fd)
 			       "/lib/provium/modules.list?",
 			       PV_AGENT_PORT_NAME);
 			said = true;
+			alone(arg);
 		}
 		while (recv(events, message, sizeof(message), 0) > 0)
 			continue;

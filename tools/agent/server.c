@@ -10,6 +10,7 @@
 #include "exec.h"
 #include "files.h"
 #include "hello.h"
+#include "init.h"
 #include "log.h"
 #include "network.h"
 #include "object.h"
@@ -218,13 +219,35 @@ static void drop_polls(struct server *server)
 	pv_worker_hello(server);
 }
 
+/* The guest goes on from a snapshot: whoever asked for all this was the host of another guest. */
+static void forget_all(struct server *server)
+{
+	struct call *call, *next;
+
+	while (!STAILQ_EMPTY(&server->out))
+		dequeue(server);
+	pv_exec_disown_all(server);
+	HASH_ITER (hh, server->calls, call, next) {
+		call->worker = NULL; /* which gets no acknowledgement any more */
+		call_free(server, call);
+	}
+	/* No call is left, so nobody is told. */
+	pv_worker_end_all(server);
+	pv_object_forget_all(server);
+}
+
 static void handle_hello(struct server *server, const Pva__Hello *hello)
 {
 	struct call *reply;
 
-	drop_polls(server);
-	if (server->options.worker)
+	if (server->options.worker) {
+		drop_polls(server);
 		return; /* from our agent, about its host: what goes to the agent is not lost */
+	}
+	if (hello->restored)
+		forget_all(server);
+	else
+		drop_polls(server);
 	reply = PV_NEW(struct call);
 	/* An answer that is half written has to be finished, so that the host can find what follows. The rest was for a
 	 * host that is gone: the new one asks again. */
@@ -242,6 +265,8 @@ static void handle_hello(struct server *server, const Pva__Hello *hello)
 	server->greeted = hello->has_protocol && hello->protocol == PV_AGENT_PROTOCOL;
 	if (server->greeted && server->options.guest)
 		pv_hello_apply(hello);
+	if (!hello->hold)
+		pv_init_release(&server->options.hold_fd);
 	reply->acked = true;
 	pv_hello_reply(server, reply);
 }

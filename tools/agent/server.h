@@ -42,6 +42,7 @@ struct server_options {
 	bool worker;       /* the host is the agent that we are a worker of */
 	int proc_fd;       /* in a guest: of a /proc mount of our own (root.h), or -1 */
 	int oom_fd;        /* in a guest: the agent's own oom_score_adj; or -1 */
+	int hold_fd;       /* init waits at the other end (init.h); -1: not, or not any more */
 	int null_fd;       /* /dev/null for reading, above 2 */
 	char *const *envp; /* environment that commands start from */
 };
@@ -58,6 +59,7 @@ struct server {
 	size_t out_pos;          /* bytes of the first of `out` that are written */
 	struct call *calls;      /* by id */
 	LIST_HEAD(, exec) execs; /* programs that run */
+	bool unowned;            /* children may run that are in no list any more; they are waited for all the same */
 	int spare_pipes[2][2];   /* for the outputs of the next program; see pv_exec_prepare() */
 	int n_spare_pipes;
 	struct read_cache *reads;

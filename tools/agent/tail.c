@@ -333,11 +333,8 @@ void pv_tail_open(struct server *server, struct call *call, const Pva__TailOpen 
 	free(path);
 }
 
-void pv_tail_release(struct server *server, struct call *call, struct object *object)
+void pv_tail_free(struct server *server, struct tail *tail)
 {
-	struct tail *tail = object->tail;
-
-	pv_object_remove(server, object);
 	LIST_REMOVE(tail, link);
 	if (tail->wd >= 0 && !wd_used(server, tail->wd))
 		inotify_rm_watch(server->inotify.fd, tail->wd);
@@ -345,6 +342,14 @@ void pv_tail_release(struct server *server, struct call *call, struct object *ob
 		drop_chunk(tail);
 	close(tail->fd);
 	free(tail);
+}
+
+void pv_tail_release(struct server *server, struct call *call, struct object *object)
+{
+	struct tail *tail = object->tail;
+
+	pv_object_remove(server, object);
+	pv_tail_free(server, tail);
 	pv_server_done(server, call);
 }
 

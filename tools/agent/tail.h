@@ -11,6 +11,7 @@ struct call;
 struct object;
 struct poll;
 struct server;
+struct tail;
 
 void pv_tail_open(struct server *server, struct call *call, const Pva__TailOpen *request);
 
@@ -18,6 +19,9 @@ void pv_tail_open(struct server *server, struct call *call, const Pva__TailOpen 
 bool pv_tail_serve(struct server *server, const struct poll *poll);
 
 void pv_tail_release(struct server *server, struct call *call, struct object *object);
+
+/* Forgets the tail of an object that is removed. */
+void pv_tail_free(struct server *server, struct tail *tail);
 
 /* Hooks of the loop, for files whose changes are not announced; the argument is the server. */
 uint64_t pv_tail_deadline(void *arg);

@@ -271,6 +271,19 @@ static void worker_free(struct worker *worker)
 	pv_loop_free_later(server->loop, worker);
 }
 
+void pv_worker_end_all(struct server *server)
+{
+	struct worker *worker;
+
+	while ((worker = LIST_FIRST(&server->workers)) != NULL) {
+		if (worker->pid > 0)
+			kill(worker->pid, SIGKILL);
+		pv_loop_close(server->loop, &worker->socket);
+		server->unowned = true;
+		worker_free(worker);
+	}
+}
+
 static void set_reason(struct worker *worker, int status)
 {
 	if (worker->closing)

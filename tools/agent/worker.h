@@ -31,6 +31,9 @@ void pv_worker_hello(struct server *server);
 /* A child has ended. False: it is no worker. */
 bool pv_worker_ended(struct server *server, pid_t pid, int status);
 
+/* Ends all workers at once and forgets what was in them; no call may be left. */
+void pv_worker_end_all(struct server *server);
+
 /* Hooks of the loop; the argument is the server. */
 uint64_t pv_worker_deadline(void *arg);
 void pv_worker_expire(void *arg);

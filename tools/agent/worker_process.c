@@ -57,6 +57,7 @@ _Noreturn void pv_worker_process(const struct server_options *agent, int fd)
 	close_all_but(keep, sizeof(keep) / sizeof(keep[0]));
 	/* It stays in the root directory of its start, or where a request leads it. */
 	options.proc_fd = -1;
+	options.hold_fd = -1;
 	options.guest = false;
 	options.worker = true;
 	pv_server_run(&options);

@@ -109,7 +109,10 @@ static void bare_start(struct bare *bare, const char *initrd, const char *cmdlin
 	char *qmp = pv_xasprintf("%s/qmp", top), *agent = pv_xasprintf("%s/agent", top);
 	char *console = pv_xasprintf("%s/console", top), *log = pv_xasprintf("%s/bare.log", top);
 	char *keeper = pv_xasprintf("%s/keeper", top);
-	struct pv_qemu_fds fds = { listen_at(qmp), listen_at(agent), listen_at(console), listen_at(keeper) };
+	struct pv_qemu_fds fds = { .qmp = listen_at(qmp),
+		                   .agent = listen_at(agent),
+		                   .console = listen_at(console),
+		                   .keeper = listen_at(keeper) };
 	char **argv = pv_qemu_args(&config, &fds, log);
 	int err = posix_spawnp(&bare->pid, argv[0], NULL, NULL, argv, environ);
 

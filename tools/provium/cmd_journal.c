@@ -121,7 +121,7 @@ static enum pv_exit list(const struct flags *flags)
 	enum pv_err err = pv_config_load(flags->config, false, &config, &msg);
 
 	if (!err) {
-		err = pv_store_list(config.run_dir, &runs, &msg);
+		err = pv_stored_runs_list(config.run_dir, &runs, &msg);
 		for (size_t i = 0; i < runs.n; i++)
 			print_run(config.run_dir, runs.ids[i]);
 		pv_config_free(&config);

@@ -54,7 +54,7 @@ static enum pv_err print_store(const char *store, struct pv_errmsg *msg)
 {
 	struct pv_stored_runs runs = { .ids = NULL };
 	bool headed = false;
-	enum pv_err err = pv_store_list(store, &runs, msg);
+	enum pv_err err = pv_stored_runs_list(store, &runs, msg);
 
 	for (size_t i = 0; i < runs.n; i++) {
 		char *dir = pv_xasprintf("%s/%s", store, runs.ids[i]);

@@ -9,7 +9,7 @@ struct flags {
 	const char *config, *shard;
 	struct pv_selection select;
 	int accel_choice, color, durability, verbosity, vmm;
-	bool include_slow, fail_fast, no_preflight, json, tap, no_journal;
+	bool include_slow, fail_fast, no_preflight, no_templates, json, tap, no_journal;
 	struct pv_report_paths reports;
 	struct pv_option_texts tags, no_tags, tag_metas, no_tag_metas;
 	unsigned jobs, cpus, psi_threshold;
@@ -56,6 +56,8 @@ static const struct pv_option options[] = {
 	{ "psi-threshold", 0, PV_OPTION_PERCENT, AT(psi_threshold), .argument = "PCT",
 	  .help = "CPU pressure that pauses dispatch (default: 50, 0: never)" },
 	{ "no-preflight", 0, PV_OPTION_FLAG, AT(no_preflight), .help = "skip the checks of `doctor`" },
+	{ "no-templates", 0, PV_OPTION_FLAG, AT(no_templates),
+	  .help = "boot all VMs cold, not from the snapshot of an earlier boot" },
 	{ .name = "no-ksm", .kind = PV_OPTION_NOTHING },
 	{ "timeout", 0, PV_OPTION_DURATION, AT(timeout_ns), .argument = "DUR",
 	  .help = "wall clock of one file (default: 300, 0: none)" },
@@ -77,7 +79,6 @@ static const struct pv_option options[] = {
 	{ "durability", 0, PV_OPTION_CHOICE, AT(durability), .argument = "sync|batch|none", .choices = durabilities,
 	  .help = "when the journal reaches the disk (default: batch)" },
 	PV_OPTION_NOT_YET("watch"),
-	PV_OPTION_NOT_YET("no-templates"),
 	PV_OPTION_NOT_YET("retries"),
 	PV_OPTION_NOT_YET("repeat"),
 	PV_OPTION_NOT_YET("keep-failed"),
@@ -131,6 +132,7 @@ static struct pv_run_options run_options(const struct flags *flags, const struct
 		.jobs = flags->jobs,
 		.psi_threshold = flags->psi_threshold,
 		.no_preflight = flags->no_preflight,
+		.no_templates = flags->no_templates,
 		.timeout_ns = flags->timeout_ns,
 		.orphan_timeout_ns = flags->orphan_timeout_ns,
 		.fail_fast = flags->fail_fast,

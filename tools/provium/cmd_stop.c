@@ -83,7 +83,7 @@ static enum pv_err stop_word(const char *store, const char *word, struct pv_errm
 static enum pv_err stop_all(const char *store, struct pv_errmsg *msg)
 {
 	struct pv_stored_runs runs = { .ids = NULL };
-	enum pv_err err = pv_store_list(store, &runs, msg);
+	enum pv_err err = pv_stored_runs_list(store, &runs, msg);
 
 	for (size_t i = 0; i < runs.n && !err; i++) {
 		char *dir = pv_xasprintf("%s/%s", store, runs.ids[i]);

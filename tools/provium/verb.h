@@ -16,8 +16,9 @@ struct pv_verb {
 	enum pv_exit (*run)(char *const *argv);
 };
 
-extern const struct pv_verb pv_verb_audit, pv_verb_doctor, pv_verb_guest, pv_verb_help, pv_verb_journal, pv_verb_list,
-    pv_verb_ps, pv_verb_replay, pv_verb_report, pv_verb_resume, pv_verb_run, pv_verb_stop, pv_verb_version;
+extern const struct pv_verb pv_verb_audit, pv_verb_doctor, pv_verb_fixture, pv_verb_guest, pv_verb_help,
+    pv_verb_journal, pv_verb_list, pv_verb_ps, pv_verb_replay, pv_verb_report, pv_verb_resume, pv_verb_run,
+    pv_verb_stop, pv_verb_version;
 
 /* All verbs, in the order of `help`; NULL ends the list. */
 extern const struct pv_verb *const pv_verbs[];

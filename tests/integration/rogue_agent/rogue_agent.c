@@ -89,16 +89,24 @@ static void send_noise(int fd)
 		write_all(fd, noise, sizeof(noise));
 }
 
+/* Init starts whatever the host wants. */
+static void release(void *hold_fd)
+{
+	pv_init_release(hold_fd);
+}
+
 int main(int argc, char **argv)
 {
 	char mode[32];
+	int hold_fd = -1;
 	int fd;
 
 	(void)argc;
 	if (getpid() == 1)
-		pv_init_start(argv); /* comes back in the child */
+		hold_fd = pv_init_start(argv); /* comes back in the child */
+	release(&hold_fd);
 	read_mode(mode, sizeof(mode));
-	fd = pv_port_open(pv_root_open_proc());
+	fd = pv_port_open(pv_root_open_proc(), release, &hold_fd);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	if (strcmp(mode, "version") == 0)
 		answer_as_version_99(fd);

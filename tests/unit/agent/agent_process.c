@@ -1,5 +1,6 @@
 #include "agent_process.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,23 +12,42 @@
 
 #include <cmocka.h>
 
-int agent_process_start(pid_t *pid)
+/* `hold` is inherited; -1: none. */
+static int start(pid_t *pid, int hold)
 {
 	int ends[2];
-	char number[16];
+	char number[16], hold_number[16];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	*pid = fork();
 	assert_true(*pid >= 0);
 	if (*pid == 0) {
-		int fd = dup(ends[1]); /* without close-on-exec */
-
-		snprintf(number, sizeof(number), "%d", fd);
-		execl(PV_AGENT_PROGRAM, "provium-agent", "--fd", number, (char *)NULL);
+		/* Duplicates are without close-on-exec. */
+		snprintf(number, sizeof(number), "%d", dup(ends[1]));
+		snprintf(hold_number, sizeof(hold_number), "%d", hold >= 0 ? dup(hold) : -1);
+		execl(PV_AGENT_PROGRAM, "provium-agent", "--fd", number, hold >= 0 ? "--hold" : NULL, hold_number,
+		      (char *)NULL);
 		_exit(126);
 	}
 	close(ends[1]);
 	return ends[0];
+}
+
+int agent_process_start(pid_t *pid)
+{
+	return start(pid, -1);
+}
+
+int agent_process_start_held(pid_t *pid, int *init_fd)
+{
+	int ends[2];
+	int fd;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	fd = start(pid, ends[1]);
+	close(ends[1]);
+	*init_fd = ends[0];
+	return fd;
 }
 
 void agent_process_wait(pid_t pid)

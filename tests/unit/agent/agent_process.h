@@ -7,6 +7,9 @@
 /* Starts it and returns our end of the socket; *pid is its process. */
 int agent_process_start(pid_t *pid);
 
+/* The same; the agent believes that an init waits at the other end of *init_fd, which can be read. */
+int agent_process_start_held(pid_t *pid, int *init_fd);
+
 /* Waits for its end, which closing our end of the socket brings. Fails the test unless it exits with 0. */
 void agent_process_wait(pid_t pid);
 

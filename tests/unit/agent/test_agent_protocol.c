@@ -10,8 +10,11 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent_process.h"
@@ -25,14 +28,16 @@ struct raw {
 	struct pv_frame_reader reader;
 	Pva__ToHost *last;
 	char counter[64]; /* a file that grows with each execution */
+	int init_fd;      /* of a held agent: where its init would wait; else -1 */
 };
 
-static int setup(void **state)
+static int setup_with(void **state, bool held)
 {
 	struct raw *r = PV_NEW(struct raw);
 	int fd;
 
-	r->fd = agent_process_start(&r->pid);
+	r->init_fd = -1;
+	r->fd = held ? agent_process_start_held(&r->pid, &r->init_fd) : agent_process_start(&r->pid);
 	strcpy(r->counter, "/tmp/test_agent_protocol.XXXXXX");
 	fd = mkstemp(r->counter);
 	assert_true(fd >= 0);
@@ -41,11 +46,23 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup(void **state)
+{
+	return setup_with(state, false);
+}
+
+static int setup_held(void **state)
+{
+	return setup_with(state, true);
+}
+
 static int teardown(void **state)
 {
 	struct raw *r = *state;
 
 	close(r->fd);
+	if (r->init_fd >= 0)
+		close(r->init_fd);
 	agent_process_wait(r->pid);
 	pv_frame_reader_free(&r->reader);
 	if (r->last != NULL)
@@ -632,7 +649,224 @@ static void test_bad__order_of_objects(void **state)
 	expect_count(r, 50, '1');
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* ---- init waits ---- */
+
+static void greet_with(struct raw *r, bool hold, bool restored)
+{
+	Pva__ToGuest *message = hello_message(PV_AGENT_PROTOCOL);
+
+	message->hello->has_hold = hold;
+	message->hello->hold = hold;
+	message->hello->has_restored = restored;
+	message->hello->restored = restored;
+	send_message(r, message);
+}
+
+static void expect_held(struct raw *r, bool held)
+{
+	const Pva__HelloReply *reply = expect(r, 0, PVA__TO_HOST__BODY_HELLO)->hello;
+
+	assert_int_equal(reply->held, held);
+	if (held)
+		assert_null(reply->boot_id); /* all clones of a snapshot would have the same */
+	else
+		assert_int_equal(strlen(reply->boot_id), 36);
+}
+
+static void expect_init(struct raw *r, bool starts)
+{
+	struct pollfd fd = { .fd = r->init_fd, .events = POLLIN };
+	char byte;
+
+	assert_int_equal(poll(&fd, 1, starts ? 10000 : 100), starts ? 1 : 0);
+	if (starts)
+		assert_int_equal(read(r->init_fd, &byte, 1), 1);
+}
+
+static void test_hold__until_a_hello_without(void **state)
+{
+	struct raw *r = *state;
+
+	expect_init(r, false); /* nobody has said anything */
+	for (int i = 0; i < 3; i++) {
+		greet_with(r, true, i == 1);
+		expect_held(r, true);
+		exec_counting(r, (uint64_t)(5 + i), "true");
+		expect_count(r, (uint64_t)(5 + i), (char)('1' + i));
+	}
+	expect_init(r, false);
+	greet_with(r, false, false);
+	expect_held(r, false);
+	expect_init(r, true);
+	/* It is too late for another. */
+	greet_with(r, true, false);
+	expect_held(r, false);
+}
+
+static void test_hold__first_hello_without(void **state)
+{
+	struct raw *r = *state;
+
+	greet_with(r, false, true);
+	expect_held(r, false);
+	expect_init(r, true);
+}
+
+/* Whoever does not know how to hold does not want to. */
+static void test_hold__hello_of_another_version(void **state)
+{
+	struct raw *r = *state;
+
+	send_message(r, hello_message(PV_AGENT_PROTOCOL + 1));
+	expect(r, 0, PVA__TO_HOST__BODY_HELLO);
+	expect_init(r, true);
+}
+
+/* What the agent starts must not keep the pipe: the end of the agent would not let init start. */
+static void test_hold__nobody_else_has_the_pipe(void **state)
+{
+	struct raw *r = *state;
+	char script[128];
+	int status, sleeper;
+	FILE *file;
+
+	greet_with(r, true, false);
+	expect_held(r, true);
+	start_worker(r, 3, 0);
+	expect(r, 3, PVA__TO_HOST__BODY_SPAWNED);
+	snprintf(script, sizeof(script), "echo $$ > %s; exec sleep 1000", r->counter);
+	spawn(r, 4, 0, script);
+	expect(r, 4, PVA__TO_HOST__BODY_SPAWNED);
+	assert_int_equal(kill(r->pid, SIGKILL), 0);
+	assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
+	assert_int_equal(poll(&(struct pollfd){ .fd = r->init_fd, .events = POLLIN }, 1, 10000), 1);
+	assert_int_equal(read(r->init_fd, script, 1), 0);
+	file = fopen(r->counter, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &sleeper), 1);
+	fclose(file);
+	assert_int_equal(kill(sleeper, SIGKILL), 0);
+	close(r->fd);
+	r->fd = agent_process_start(&r->pid); /* for the teardown */
+}
+
+/* ---- from a snapshot ---- */
+
+static void wait_for_file(const char *path, const char *content)
+{
+	char text[64];
+
+	for (int i = 0; i < 1000; i++) {
+		FILE *file = fopen(path, "re");
+		size_t n = file != NULL ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+		if (file != NULL)
+			fclose(file);
+		text[n] = '\0';
+		if (strstr(text, content) != NULL)
+			return;
+		usleep(10000);
+	}
+	fail_msg("%s does not become \"%s\"", path, content);
+}
+
+/* Ids, results, processes, tails and workers were another host's. */
+static void test_restored__everything_is_forgotten(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__TailOpen tail = PVA__TAIL_OPEN__INIT;
+	pid_t worker;
+
+	greet(r);
+	exec_counting(r, 5, "true");
+	expect_count(r, 5, '1');
+	start_worker(r, 6, 0);
+	worker = expect(r, 6, PVA__TO_HOST__BODY_SPAWNED)->spawned->pid;
+	spawn(r, 7, 6, "exec sleep 0.1");
+	expect(r, 7, PVA__TO_HOST__BODY_SPAWNED);
+	tail.has_path = 1;
+	tail.path = (ProtobufCBinaryData){ strlen(r->counter), (uint8_t *)r->counter };
+	message.body_case = PVA__TO_GUEST__BODY_TAIL_OPEN;
+	message.tail_open = &tail;
+	send_body(r, 8, &message);
+	expect(r, 8, PVA__TO_HOST__BODY_DONE);
+	spawn(r, 9, 0, "exit 3"); /* is over when the snapshot is taken */
+	expect(r, 9, PVA__TO_HOST__BODY_SPAWNED);
+	wait_exit(r, 10, 9);
+	expect(r, 10, PVA__TO_HOST__BODY_EXEC);
+	read_stream(r, 11, 8, 0, 0, 10); /* long polls, of the agent and in the worker */
+	wait_exit(r, 12, 7);
+	exec_counting(r, 13, "sleep 0.5");
+	greet_with(r, false, true);
+	expect_held(r, false);
+	/* The ids are free, and nobody answers what was asked before. */
+	exec_counting(r, 5, "sleep 1"); /* longer than the command before */
+	expect_count(r, 5, '3');
+	for (uint64_t object = 6; object < 10; object++) {
+		wait_exit(r, 20 + object, object);
+		expect_error(r, 20 + object, ESRCH);
+	}
+	spawn(r, 40, 6, "true");
+	expect_error(r, 40, ESRCH);
+	/* Also waited for. */
+	assert_int_equal(kill(worker, 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
+/* What runs goes on: it gets end of file, but is not killed by what it writes. */
+static void test_restored__processes_run_on(void **state)
+{
+	struct raw *r = *state;
+	char script[256];
+
+	greet(r);
+	snprintf(script, sizeof(script), "cat; for i in 1 2 3; do echo more || exit; done; echo on >> %s", r->counter);
+	spawn(r, 5, 0, script);
+	expect(r, 5, PVA__TO_HOST__BODY_SPAWNED);
+	exec_counting(r, 6, "sleep 0.3; echo quite; echo through");
+	greet_with(r, false, true);
+	expect_held(r, false);
+	wait_for_file(r->counter, "on");
+	expect_silence(r);
+	exec_counting(r, 7, "true");
+	expect_count(r, 7, '3');
+}
+
+/* A host that died in the middle of an answer; the rest of it is not for the next one. */
+static void test_restored__half_an_answer(void **state)
+{
+	struct raw *r = *state;
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+	Pva__ReadFile read = PVA__READ_FILE__INIT;
+	static uint8_t piece[65536];
+	ssize_t len = 0;
+	size_t taken = 0;
+
+	greet(r);
+	read.has_path = read.has_max = 1;
+	read.path = (ProtobufCBinaryData){ 9, (uint8_t *)(uintptr_t) "/dev/zero" };
+	read.max = PV_AGENT_DATA_MAX;
+	message.body_case = PVA__TO_GUEST__BODY_READ_FILE;
+	message.read_file = &read;
+	send_body(r, 5, &message);
+	/* It is more than the socket holds. */
+	assert_int_equal(poll(&(struct pollfd){ .fd = r->fd, .events = POLLIN }, 1, 10000), 1);
+	usleep(100000);
+	greet_with(r, false, true);
+	/* No more than what was in the socket comes before the reply; the runner's end passes over what is cut. */
+	while (memmem(piece, (size_t)len, PV_VERSION, strlen(PV_VERSION)) == NULL) {
+		len = recv(r->fd, piece, sizeof(piece), 0);
+		assert_true(len > 0);
+		taken += (size_t)len;
+		assert_true(taken < PV_AGENT_DATA_MAX);
+	}
+	exec_counting(r, 6, "true");
+	expect_count(r, 6, '1');
+}
+
+#define CASE(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE_HELD(name) cmocka_unit_test_setup_teardown(name, setup_held, teardown)
 
 int main(void)
 {
@@ -654,6 +888,13 @@ int main(void)
 		CASE(test_poll__dropped_by_hello),
 		CASE(test_worker__reads_files),
 		CASE(test_bad__order_of_objects),
+		CASE_HELD(test_hold__until_a_hello_without),
+		CASE_HELD(test_hold__first_hello_without),
+		CASE_HELD(test_hold__hello_of_another_version),
+		CASE_HELD(test_hold__nobody_else_has_the_pipe),
+		CASE(test_restored__everything_is_forgotten),
+		CASE(test_restored__processes_run_on),
+		CASE(test_restored__half_an_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void test_file__proc(void **state)
 {
@@ -90,13 +91,72 @@ static void test_file__fifo_does_not_block(void **state)
 	assert_int_equal(f->sys_errno, ENXIO);
 }
 
+static void put(struct fixture *f, const char *path, const char *content, uint32_t perm)
+{
+	guest_wait(f, pv_guest_write_boot_file(f->agent, text(path), text(content), perm, guest_on_end, f));
+}
+
+static void expect_file(const char *path, const char *content, mode_t perm)
+{
+	struct stat st;
+	char read_back[64] = "";
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	assert_true(fread(read_back, 1, sizeof(read_back) - 1, file) == strlen(content));
+	fclose(file);
+	assert_string_equal(read_back, content);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	assert_int_equal(st.st_mode & 07777, perm);
+}
+
+/* Files of the boot: as the kernel unpacks an initrd. */
+static void test_file__of_the_boot(void **state)
+{
+	struct fixture *f = *state;
+	char deep[96], dir[96], link[96];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%s/a", f->dir);
+	snprintf(deep, sizeof(deep), "%s/a/b//c/file", f->dir);
+	snprintf(link, sizeof(link), "%s/b", f->dir);
+	put(f, deep, "one", 0600);
+	assert_string_equal(f->text, "");
+	expect_file(deep, "one", 0600);
+	assert_int_equal(stat(dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	put(f, deep, "three", 04711); /* the mode of a file that is there changes, too */
+	expect_file(deep, "three", 04711);
+	/* A link is not followed but replaced; one on the way is followed. */
+	assert_int_equal(symlink(deep, link), 0);
+	put(f, link, "plain", 0644);
+	expect_file(link, "plain", 0644);
+	expect_file(deep, "three", 04711);
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("a/b", link), 0);
+	snprintf(dir, sizeof(dir), "%s/b/d/e", f->dir);
+	put(f, dir, "", 0644);
+	expect_file(dir, "", 0644);
+	put(f, deep, "", 0644);
+	/* What cannot be is an error of the file. */
+	snprintf(dir, sizeof(dir), "%s/a/b/c/file/below", f->dir);
+	put(f, dir, "x", 0644);
+	assert_int_equal(f->sys_errno, ENOTDIR);
+	snprintf(dir, sizeof(dir), "%s/a", f->dir);
+	put(f, dir, "x", 0644);
+	assert_int_equal(f->sys_errno, ENOTEMPTY);
+	guest_sh(f, "rm -r a b", (struct pv_guest_run){ .cwd = text(f->dir) });
+	assert_exited(f, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup, guest_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(test_file__proc),   CASE(test_file__round_trip),          CASE(test_file__written_program_runs),
-		CASE(test_file__errors), CASE(test_file__fifo_does_not_block),
+		CASE(test_file__errors), CASE(test_file__fifo_does_not_block), CASE(test_file__of_the_boot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

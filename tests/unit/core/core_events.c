@@ -201,6 +201,13 @@ Pv__Event *ev_member_removed(uint32_t lab, Pv__MemberKind kind, uint32_t id)
 	return event(0, PV__EVENT__BODY_MEMBER_REMOVED, body);
 }
 
+static void set_path(protobuf_c_boolean *has, ProtobufCBinaryData *path)
+{
+	*has = 1;
+	path->data = pv_xmemdup("/s/a.snap", 9);
+	path->len = 9;
+}
+
 /* All bodies without required content look the same to the builder. */
 static void *op_body(Pv__CallStarted__OpCase op)
 {
@@ -269,6 +276,16 @@ static void *op_body(Pv__CallStarted__OpCase op)
 		NEW_BODY(Pv__ReadConsoleCall, PV__READ_CONSOLE_CALL__INIT, body);
 		return body;
 	}
+	case PV__CALL_STARTED__OP_SNAPSHOT: {
+		NEW_BODY(Pv__SnapshotCall, PV__SNAPSHOT_CALL__INIT, body);
+		set_path(&body->has_path, &body->path);
+		return body;
+	}
+	case PV__CALL_STARTED__OP_RESTORE: {
+		NEW_BODY(Pv__RestoreCall, PV__RESTORE_CALL__INIT, body);
+		set_path(&body->has_path, &body->path);
+		return body;
+	}
 	default:
 		return NULL;
 	}
@@ -292,7 +309,11 @@ Pv__Event *ev_call_done(uint64_t id, Pv__CallStarted__OpCase op)
 	NEW_BODY(Pv__CallEnded, PV__CALL_ENDED__INIT, body);
 
 	SET(body, id, id);
-	if (op == PV__CALL_STARTED__OP_BOOT) {
+	if (op == PV__CALL_STARTED__OP_SNAPSHOT) {
+		NEW_BODY(Pv__SnapshotResult, PV__SNAPSHOT_RESULT__INIT, result);
+		body->outcome_case = PV__CALL_ENDED__OUTCOME_SNAPSHOT;
+		body->snapshot = result;
+	} else if (op == PV__CALL_STARTED__OP_BOOT || op == PV__CALL_STARTED__OP_RESTORE) {
 		NEW_BODY(Pv__BootResult, PV__BOOT_RESULT__INIT, result);
 		body->outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
 		body->boot = result;

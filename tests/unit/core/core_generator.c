@@ -110,7 +110,10 @@ static Pv__Event *random_removal(const struct pv_state *state, uint64_t *seed)
 
 static Pv__CallStarted__OpCase some_op(uint64_t *seed)
 {
-	return (Pv__CallStarted__OpCase)(PV__CALL_STARTED__OP_BOOT + (int)below(seed, 8));
+	uint32_t which = below(seed, 10);
+
+	return which < 8 ? (Pv__CallStarted__OpCase)(PV__CALL_STARTED__OP_BOOT + (int)which)
+	                 : (Pv__CallStarted__OpCase)(PV__CALL_STARTED__OP_SNAPSHOT + (int)which - 8);
 }
 
 /* Which calls are open is not asked for by the API, so look into the stored form. */
@@ -132,6 +135,10 @@ static Pv__Event *random_call_end(const struct pv_state *state, uint64_t *seed)
 			if (strcmp(names[i], call->op) == 0)
 				op = (Pv__CallStarted__OpCase)(PV__CALL_STARTED__OP_BOOT + i);
 		}
+		if (strcmp(call->op, "snapshot") == 0)
+			op = PV__CALL_STARTED__OP_SNAPSHOT;
+		else if (strcmp(call->op, "restore") == 0)
+			op = PV__CALL_STARTED__OP_RESTORE;
 	}
 	pv__lab_state__free_unpacked(stored, NULL);
 	if (below(seed, 3) > 0)

@@ -9,6 +9,8 @@
 #define PAUSE    PV__CALL_STARTED__OP_PAUSE
 #define RESUME   PV__CALL_STARTED__OP_RESUME
 #define RESET    PV__CALL_STARTED__OP_RESET
+#define SNAPSHOT PV__CALL_STARTED__OP_SNAPSHOT
+#define RESTORE  PV__CALL_STARTED__OP_RESTORE
 
 /* The calls that lead to a position: the last stays open if `open`. */
 static const struct {
@@ -23,12 +25,16 @@ static const struct {
 	{ "booted", { BOOT }, false, false },
 	{ "booted, pausing", { BOOT, PAUSE }, true, false },
 	{ "booted, resetting", { BOOT, RESET }, true, false },
+	{ "created, restoring", { RESTORE }, true, false },
+	{ "booted, being saved", { RESTORE, SNAPSHOT }, true, false },
 	{ "booted, shutting down", { BOOT, SHUTDOWN }, true, false },
 	{ "paused", { BOOT, PAUSE }, false, false },
 	{ "paused, resuming", { BOOT, PAUSE, RESUME }, true, false },
 	{ "paused, shutting down", { BOOT, PAUSE, SHUTDOWN }, true, false },
 	{ "shutdown", { SHUTDOWN }, false, false },
 	{ "shutdown, booting", { SHUTDOWN, BOOT }, true, false },
+	{ "paused, being saved", { BOOT, PAUSE, SNAPSHOT }, true, false },
+	{ "shutdown, restoring", { SHUTDOWN, RESTORE }, true, false },
 	{ "shutdown, shutting down", { SHUTDOWN, SHUTDOWN }, true, false },
 	{ "dead", { BOOT }, false, true },
 	{ "dead, shutting down", { BOOT, SHUTDOWN }, true, true },

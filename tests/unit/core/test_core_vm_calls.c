@@ -11,6 +11,8 @@
 #define RESUME   PV__CALL_STARTED__OP_RESUME
 #define RESET    PV__CALL_STARTED__OP_RESET
 #define RUN      PV__CALL_STARTED__OP_RUN
+#define SNAPSHOT PV__CALL_STARTED__OP_SNAPSHOT
+#define RESTORE  PV__CALL_STARTED__OP_RESTORE
 
 #define FAILED   PV__ERROR_KIND__ERROR_KIND_FAILED
 #define GUEST    PV__ERROR_KIND__ERROR_KIND_GUEST
@@ -22,32 +24,79 @@
 #define REBOOTED    PV__VM_CHANGE__VM_CHANGE_REBOOTED
 #define PANICKED    PV__VM_CHANGE__VM_CHANGE_PANICKED
 
-/* A position: state c b p s d, then the operation in flight . B(oot) S(hutdown) P(ause) R(esume) X (reset). "--": refused; "  ": no
+/* A position: state c b p s d, then the operation in flight . B(oot) S(hutdown) P(ause) R(esume) X (reset)
+ * T (snapshot) E (restore). "--": refused; "  ": no
  * operation is in flight that could end. */
 static const struct {
 	const char *at;
-	const char *start[6];   /* boot, shutdown, pause, resume, reset, run */
+	const char *start[8];   /* boot, shutdown, pause, resume, reset, run, snapshot, restore */
 	const char *outcome[4]; /* ok, failed, VM dead, canceled */
 	const char *change[4];  /* lost, powered off, rebooted, panicked */
 } table[] = {
-	{ "c.", { "cB", "cS", "--", "--", "--", "--" }, { "", "", "", "" }, { "--", "--", "--", "--" } },
-	{ "cB", { "--", "cS", "--", "--", "--", "--" }, { "b.", "c.", "d.", "c." }, { "--", "--", "--", "--" } },
-	{ "cS", { "--", "cS", "--", "--", "--", "--" }, { "s.", "c.", "d.", "c." }, { "--", "--", "--", "--" } },
-	{ "b.", { "--", "bS", "bP", "--", "bX", "b." }, { "", "", "", "" }, { "d.", "s.", "b.", "d." } },
-	{ "bS", { "--", "bS", "--", "--", "--", "--" }, { "s.", "b.", "d.", "b." }, { "dS", "sS", "bS", "dS" } },
-	{ "bP", { "--", "bS", "--", "--", "--", "--" }, { "p.", "b.", "d.", "b." }, { "d.", "s.", "bP", "d." } },
-	{ "bX", { "--", "bS", "--", "--", "--", "--" }, { "b.", "b.", "d.", "b." }, { "d.", "s.", "bX", "d." } },
-	{ "p.", { "--", "pS", "--", "pR", "--", "--" }, { "", "", "", "" }, { "d.", "s.", "p.", "d." } },
-	{ "pS", { "--", "pS", "--", "--", "--", "--" }, { "s.", "p.", "d.", "p." }, { "dS", "sS", "pS", "dS" } },
-	{ "pR", { "--", "pS", "--", "--", "--", "--" }, { "b.", "p.", "d.", "p." }, { "d.", "s.", "pR", "d." } },
-	{ "s.", { "sB", "sS", "--", "--", "--", "--" }, { "", "", "", "" }, { "--", "--", "--", "--" } },
-	{ "sB", { "--", "sS", "--", "--", "--", "--" }, { "b.", "s.", "d.", "s." }, { "--", "--", "--", "--" } },
-	{ "sS", { "--", "sS", "--", "--", "--", "--" }, { "s.", "s.", "d.", "s." }, { "--", "--", "--", "--" } },
-	{ "d.", { "--", "dS", "--", "--", "--", "--" }, { "", "", "", "" }, { "d.", "s.", "--", "d." } },
-	{ "dS", { "--", "dS", "--", "--", "--", "--" }, { "s.", "d.", "d.", "d." }, { "dS", "sS", "--", "dS" } },
+	{ "c.", { "cB", "cS", "--", "--", "--", "--", "--", "cE" }, { "", "", "", "" }, { "--", "--", "--", "--" } },
+	{ "cB",
+	  { "--", "cS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "c.", "d.", "c." },
+	  { "--", "--", "--", "--" } },
+	{ "cS",
+	  { "--", "cS", "--", "--", "--", "--", "--", "--" },
+	  { "s.", "c.", "d.", "c." },
+	  { "--", "--", "--", "--" } },
+	{ "b.", { "--", "bS", "bP", "--", "bX", "b.", "bT", "--" }, { "", "", "", "" }, { "d.", "s.", "b.", "d." } },
+	{ "bS",
+	  { "--", "bS", "--", "--", "--", "--", "--", "--" },
+	  { "s.", "b.", "d.", "b." },
+	  { "dS", "sS", "bS", "dS" } },
+	{ "bP",
+	  { "--", "bS", "--", "--", "--", "--", "--", "--" },
+	  { "p.", "b.", "d.", "b." },
+	  { "d.", "s.", "bP", "d." } },
+	{ "bX",
+	  { "--", "bS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "b.", "d.", "b." },
+	  { "d.", "s.", "bX", "d." } },
+	{ "p.", { "--", "pS", "--", "pR", "--", "--", "pT", "--" }, { "", "", "", "" }, { "d.", "s.", "p.", "d." } },
+	{ "pS",
+	  { "--", "pS", "--", "--", "--", "--", "--", "--" },
+	  { "s.", "p.", "d.", "p." },
+	  { "dS", "sS", "pS", "dS" } },
+	{ "pR",
+	  { "--", "pS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "p.", "d.", "p." },
+	  { "d.", "s.", "pR", "d." } },
+	{ "s.", { "sB", "sS", "--", "--", "--", "--", "--", "sE" }, { "", "", "", "" }, { "--", "--", "--", "--" } },
+	{ "sB",
+	  { "--", "sS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "s.", "d.", "s." },
+	  { "--", "--", "--", "--" } },
+	{ "sS",
+	  { "--", "sS", "--", "--", "--", "--", "--", "--" },
+	  { "s.", "s.", "d.", "s." },
+	  { "--", "--", "--", "--" } },
+	{ "d.", { "--", "dS", "--", "--", "--", "--", "--", "--" }, { "", "", "", "" }, { "d.", "s.", "--", "d." } },
+	{ "dS",
+	  { "--", "dS", "--", "--", "--", "--", "--", "--" },
+	  { "s.", "d.", "d.", "d." },
+	  { "dS", "sS", "--", "dS" } },
+	{ "bT",
+	  { "--", "bS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "b.", "d.", "b." },
+	  { "d.", "s.", "bT", "d." } },
+	{ "pT",
+	  { "--", "pS", "--", "--", "--", "--", "--", "--" },
+	  { "p.", "p.", "d.", "p." },
+	  { "d.", "s.", "pT", "d." } },
+	{ "cE",
+	  { "--", "cS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "c.", "d.", "c." },
+	  { "--", "--", "--", "--" } },
+	{ "sE",
+	  { "--", "sS", "--", "--", "--", "--", "--", "--" },
+	  { "b.", "s.", "d.", "s." },
+	  { "--", "--", "--", "--" } },
 };
 
-static const Pv__CallStarted__OpCase ops[] = { BOOT, SHUTDOWN, PAUSE, RESUME, RESET, RUN };
+static const Pv__CallStarted__OpCase ops[] = { BOOT, SHUTDOWN, PAUSE, RESUME, RESET, RUN, SNAPSHOT, RESTORE };
 
 static uint64_t start(struct pv_state *state, Pv__CallStarted__OpCase op)
 {
@@ -78,13 +127,13 @@ static const char *position(const struct pv_state *state)
 	struct pv_vm_view view = view_of(state);
 
 	text[0] = "?cbpsd"[view.state];
-	text[1] = ".BSPRX"[view.in_flight];
+	text[1] = ".BSPRXTE"[view.in_flight];
 	return text;
 }
 
 static Pv__CallStarted__OpCase op_of_letter(char letter)
 {
-	return ops[strchr("BSPRX", letter) - "BSPRX"];
+	return ops[strchr("BSPRX?TE", letter) - "BSPRX?TE"];
 }
 
 /* A state whose VM 1 is at `at`, and the call in flight there (0: none). */
@@ -149,7 +198,7 @@ static void test_calls__each_position_meets_each_event(void **ctx)
 {
 	(void)ctx;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		for (size_t j = 0; j < 6; j++)
+		for (size_t j = 0; j < 8; j++)
 			expect(table[i].at, make_start, j, table[i].start[j]);
 		for (size_t j = 0; j < 4 && table[i].at[1] != '.'; j++)
 			expect(table[i].at, make_outcome, j, table[i].outcome[j]);
@@ -161,7 +210,7 @@ static void test_calls__each_position_meets_each_event(void **ctx)
 /* Overtaken: the call in flight, a shutdown over it, and the two outcomes in both orders. The shutdown has the last word. */
 static void test_calls__an_overtaken_call_ends_before_or_after_the_shutdown(void **ctx)
 {
-	static const char *const busy[] = { "cB", "sB", "bP", "bX", "pR", "bS" };
+	static const char *const busy[] = { "cB", "sB", "bP", "bX", "pR", "bS", "bT", "pT", "cE", "sE" };
 
 	(void)ctx;
 	for (size_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
@@ -288,7 +337,11 @@ static void test_calls__refusals_tell_state_reason_and_way_out(void **ctx)
 		{ "p.", PAUSE, "is paused" },
 		{ "d.", RUN, "is dead: QEMU exited" },
 		{ "d.", BOOT, "shutdown(), then boot() revives it" },
+		{ "d.", RESTORE, "shutdown(), then restore() revives it" },
+		{ "b.", RESTORE, "is booted: a restore needs it created or shutdown" },
+		{ "c.", SNAPSHOT, "is created: a snapshot needs it booted or paused" },
 		{ "bP", RUN, "a pause is in flight" },
+		{ "bT", RUN, "a snapshot is in flight" },
 	};
 
 	(void)ctx;

@@ -5,7 +5,7 @@
 #include "engine/core/vm_fsm.h"
 
 #define STATES 5
-#define OPS    6
+#define OPS    8
 
 static const char states[] = "?cbpsd"; /* created, booted, paused, shutdown, dead, at their numbers */
 
@@ -24,6 +24,8 @@ static const struct {
 	{ PV_VM_OP_PAUSE, { " c cccc", "*b pbdb", " p pppp", " s ssss", " d dddd" } },
 	{ PV_VM_OP_RESUME, { " c cccc", " b bbbb", "*p bpdp", " s ssss", " d dddd" } },
 	{ PV_VM_OP_RESET, { " c cccc", "*b bbdb", " p pppp", " s ssss", " d dddd" } },
+	{ PV_VM_OP_SNAPSHOT, { " c cccc", "*b bbdb", "*p ppdp", " s ssss", " d dddd" } },
+	{ PV_VM_OP_RESTORE, { "*c bcdc", " b bbbb", " p pppp", "*s bsds", " d dddd" } },
 	{ PV_VM_OP_GUEST, { " c cccc", "*b bbdb", " p ppdp", " s ssss", " d dddd" } },
 };
 
@@ -51,7 +53,7 @@ static void test_fsm__starts_follow_the_table(void **ctx)
 			bool idle = row[0] == '*';
 
 			assert_int_equal(pv_vm_may_start(state_of(row[1]), PV_VM_OP_NONE, expected[i].op), idle);
-			for (int busy = PV_VM_OP_BOOT; busy <= PV_VM_OP_RESET; busy++)
+			for (int busy = PV_VM_OP_BOOT; busy <= PV_VM_OP_RESTORE; busy++)
 				assert_int_equal(pv_vm_may_start(state_of(row[1]), (enum pv_vm_op)busy, expected[i].op),
 				                 idle && expected[i].op == PV_VM_OP_SHUTDOWN);
 		}
@@ -91,7 +93,8 @@ static void test_fsm__unknown_numbers_do_nothing(void **ctx)
 static void test_fsm__names_are_those_of_the_api(void **ctx)
 {
 	static const char *const names[] = { "created", "booted", "paused", "shutdown", "dead" };
-	static const char *const ops[] = { "boot", "shutdown", "pause", "resume", "reset", "guest operation" };
+	static const char *const ops[] = { "boot",  "shutdown", "pause",   "resume",
+		                           "reset", "snapshot", "restore", "guest operation" };
 
 	(void)ctx;
 	for (int i = 0; i < STATES; i++)

@@ -350,7 +350,7 @@ static void test_run__trouble_before_anything_starts(void **state)
 	expect_trouble(run, "kernel");
 	assert_int_equal(access("store/last", F_OK), -1);
 	struct pv_stored_runs runs;
-	assert_int_equal(pv_store_list("store", &runs, NULL), PV_OK);
+	assert_int_equal(pv_stored_runs_list("store", &runs, NULL), PV_OK);
 	assert_int_equal(runs.n, 0);
 }
 

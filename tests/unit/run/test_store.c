@@ -111,11 +111,11 @@ static void test_store_list__oldest_first(void **state)
 	struct pv_stored_runs runs;
 
 	(void)state;
-	assert_int_equal(pv_store_list("store", &runs, NULL), PV_OK);
+	assert_int_equal(pv_stored_runs_list("store", &runs, NULL), PV_OK);
 	assert_int_equal(runs.n, 0);
 	make_run("store/b", true, PV__VERDICT__VERDICT_PASSED);
 	make_run("store/a", true, PV__VERDICT__VERDICT_PASSED);
-	assert_int_equal(pv_store_list("store", &runs, NULL), PV_OK);
+	assert_int_equal(pv_stored_runs_list("store", &runs, NULL), PV_OK);
 	assert_int_equal(runs.n, 2);
 	assert_string_equal(runs.ids[0], "a");
 	assert_string_equal(runs.ids[1], "b");

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ struct fake_driver {
 	TAILQ_HEAD(, answer) answers;
 	struct fake_objects objects;
 	struct pv_buf content; /* of the one file that guests have */
+	char refusal[512];
 };
 
 static Pv__CallStarted *copy_call(const Pv__CallStarted *call)
@@ -133,6 +135,84 @@ static bool boot_fails(const struct fake_driver *driver, uint32_t vm)
 	return pv_state_vm(pv_engine_state(driver->f->engine), vm, &view) && strncmp(view.name, "bad", 3) == 0;
 }
 
+/* ---- snapshots: a text file "<VM> <profile> <bytes of memory>" ---- */
+
+static char *path_text(ProtobufCBinaryData path)
+{
+	return pv_xasprintf("%.*s", (int)path.len, (const char *)path.data);
+}
+
+static void answer_snapshot(struct fake_driver *driver, const Pv__CallStarted *call, Pv__CallEnded *ended,
+                            Pv__CallError *error, Pv__SnapshotResult *result)
+{
+	char *path = path_text(call->snapshot->path);
+	FILE *file = fopen(path, "we");
+	struct pv_vm_view vm;
+
+	ended->outcome_case = PV__CALL_ENDED__OUTCOME_SNAPSHOT;
+	ended->snapshot = result;
+	result->has_file_bytes = result->has_stopped_ns = 1;
+	result->file_bytes = 4096;
+	result->stopped_ns = 2000000;
+	if (!pv_state_vm(pv_engine_state(driver->f->engine), call->vm, &vm) || strncmp(vm.name, "stuck", 5) == 0)
+		set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "no space left");
+	else if (file == NULL)
+		set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "the file cannot be written");
+	else
+		fprintf(file, "%s %s %llu", vm.name, vm.profile, (unsigned long long)vm.last_spec->memory_bytes);
+	if (file != NULL)
+		fclose(file);
+	free(path);
+}
+
+static enum pv_err look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
+                        struct pv_snapshot_facts *facts, struct pv_errmsg *msg)
+{
+	FILE *file = fopen(path, "re");
+	char name[64], saved_profile[64];
+	unsigned long long memory;
+	int n = file != NULL ? fscanf(file, "%63s %63s %llu", name, saved_profile, &memory) : 0;
+
+	(void)self;
+	if (file == NULL)
+		return pv_err_sys(msg, PV_ERR_NOENT, ENOENT, "%s", path);
+	fclose(file);
+	if (n != 3)
+		return pv_err_set(msg, PV_ERR_CORRUPT, "%s: no snapshot", path);
+	if (profile != NULL && spec->memory_bytes != memory)
+		return pv_err_set(msg, PV_ERR_INVAL, "memory differs: the snapshot has %llu bytes, the VM %llu", memory,
+		                  (unsigned long long)spec->memory_bytes);
+	facts->vm_name = pv_xstrdup(name);
+	facts->profile = pv_xstrdup(saved_profile);
+	facts->spec = PV_NEW(Pv__VmSpec);
+	pv__vm_spec__init(facts->spec);
+	facts->spec->has_memory_bytes = 1;
+	facts->spec->memory_bytes = memory;
+	return PV_OK;
+}
+
+static void answer_restore(struct fake_driver *driver, const Pv__CallStarted *call, Pv__CallEnded *ended,
+                           Pv__CallError *error, Pv__BootResult *result)
+{
+	char *path = path_text(call->restore->path);
+	struct pv_snapshot_facts facts = { .spec = NULL };
+	struct pv_errmsg msg;
+	struct pv_vm_view vm;
+
+	ended->outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
+	ended->boot = result;
+	result->has_paused = result->paused = call->restore->stay_paused;
+	snprintf(driver->refusal, sizeof(driver->refusal), "the VM is gone");
+	if (!pv_state_vm(pv_engine_state(driver->f->engine), call->vm, &vm) || strncmp(vm.name, "bad", 3) == 0)
+		set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "QEMU did not take the state");
+	else if (look(driver, path, vm.profile, call->restore->spec, &facts, &msg) != PV_OK) {
+		snprintf(driver->refusal, sizeof(driver->refusal), "%.*s", 400, msg.text);
+		set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, driver->refusal);
+	}
+	pv_snapshot_facts_free(&facts);
+	free(path);
+}
+
 /* What the networks say: a VM named "stuck..." takes no NIC, the bridge "nowhere" has no uplink, a capture has the four bytes "pcap". */
 struct net_reply {
 	Pv__NicCounters counters;
@@ -236,6 +316,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	Pv__CallError error = PV__CALL_ERROR__INIT;
 	Pv__CallDone done = PV__CALL_DONE__INIT;
 	Pv__BootResult boot = PV__BOOT_RESULT__INIT;
+	Pv__SnapshotResult snapshot = PV__SNAPSHOT_RESULT__INIT;
 	struct run_reply reply = { .text = { 0 } };
 	struct net_reply network;
 	Pv__Payload data;
@@ -264,6 +345,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		ended.boot = &boot;
 		if (boot_fails(driver, call->vm))
 			set_error(&ended, &error, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "the agent never answered");
+	} else if (call->op_case == PV__CALL_STARTED__OP_SNAPSHOT) {
+		answer_snapshot(driver, call, &ended, &error, &snapshot);
+	} else if (call->op_case == PV__CALL_STARTED__OP_RESTORE) {
+		answer_restore(driver, call, &ended, &error, &boot);
 	} else if (call->op_case == PV__CALL_STARTED__OP_WRITE_FILE) {
 		pv_buf_clear(&driver->content);
 		pv_buf_add(&driver->content, call->write_file->content->data.data, call->write_file->content->data.len);
@@ -371,6 +456,7 @@ struct fake_driver *fake_driver_install(struct fixture *f)
 		.start = start,
 		.cancel = cancel,
 		.settle = settle,
+		.look = look,
 		.console_tail = console_tail,
 		.destroy = destroy,
 	};

@@ -215,6 +215,9 @@ static struct fixture *create(const char *source, const struct fixture *then, pv
 	struct pv_script_config script = { .shown_path = "x.test.lua", .seed = 7 };
 	struct pv_errmsg msg;
 
+	strcpy(f->run_dir, "/tmp/pv-run-XXXXXX");
+	assert_non_null(mkdtemp(f->run_dir));
+	config.run_dir = then == NULL ? f->run_dir : NULL;
 	f->base = event_base_new();
 	f->wake = event_new(f->base, -1, 0, on_wake, NULL);
 	assert_int_equal(pv_journal_create_memory(&f->journal, &msg), PV_OK);
@@ -256,7 +259,9 @@ struct fixture *fixture_create_prompting(const char *source, pv_prompt_cb *faile
 
 void fixture_destroy(struct fixture *f)
 {
+	pv_script_remove_snapshots(f->script);
 	pv_script_destroy(f->script);
+	assert_int_equal(rmdir(f->run_dir), 0); /* nothing is left in it */
 	event_free(f->wake);
 	pv_state_check(pv_engine_state(f->engine));
 	pv_engine_destroy(f->engine);
@@ -338,6 +343,21 @@ void fixture_run_chunk(struct fixture *f)
 	fixture_finish(f);
 	if (f->outcome.verdict != PASSED)
 		fail_msg("the chunk failed: %s", f->outcome.message);
+}
+
+void fixture_run_baseline(struct fixture *f)
+{
+	reset_outcome(f);
+	assert_true(pv_script_resets(f->script));
+	pv_script_start_baseline(f->script, on_done, f);
+	fixture_finish(f);
+}
+
+void fixture_run_reset(struct fixture *f)
+{
+	reset_outcome(f);
+	pv_script_start_reset(f->script, on_done, f);
+	fixture_finish(f);
 }
 
 static uint32_t test_id, test_lab;

@@ -7,6 +7,7 @@
  *   exit:N        exits with N;   signal:N   ends by signal N;   timeout   times out
  *   refuse        the guest refuses with ENOENT
  *   else          exits with 0 and the words, joined by "|", as stdout
+ * A snapshot is a small text file; of a VM "stuck..." none can be taken, a VM "bad..." cannot be booted or restored.
  */
 #ifndef PV_TESTS_SCRIPT_FIXTURE_H
 #define PV_TESTS_SCRIPT_FIXTURE_H
@@ -39,6 +40,7 @@ struct fixture {
 	uint32_t file;
 	uint32_t root;
 	char path[64];
+	char run_dir[64]; /* of its own, removed at the end */
 	struct outcome outcome;
 	bool closed;
 	struct event *wake;
@@ -67,6 +69,10 @@ void fixture_run_chunk(struct fixture *f);
 
 /* Starts test `index` in a scope of its own, with the events that the runner makes. */
 void fixture_start_test(struct fixture *f, size_t index);
+/* provium.reset_between_tests: the unit behind the chunk, and that between tests. The outcome is in f->outcome. */
+void fixture_run_baseline(struct fixture *f);
+void fixture_run_reset(struct fixture *f);
+
 /* Ends the test in the journal and closes its scope. */
 void fixture_end_test(struct fixture *f);
 /* All three. */

@@ -145,7 +145,7 @@ static void on_qmp(void)
 
 /* ---- agent ---- */
 
-static void send_hello_reply(uint32_t protocol)
+static void send_hello_reply(uint32_t protocol, bool held)
 {
 	Pva__ToHost message = PVA__TO_HOST__INIT;
 	Pva__HelloReply reply = PVA__HELLO_REPLY__INIT;
@@ -157,7 +157,9 @@ static void send_hello_reply(uint32_t protocol)
 	reply.protocol = protocol;
 	reply.agent_version = (char *)"1.2.3";
 	reply.kernel_release = (char *)"6.1.0-fake";
-	reply.boot_id = (char *)(hellos % 2 ? "boot-odd" : "boot-even");
+	reply.has_held = held;
+	reply.held = held;
+	reply.boot_id = held ? NULL : (char *)(hellos % 2 ? "boot-odd" : "boot-even");
 	message.body_case = PVA__TO_HOST__BODY_HELLO;
 	message.hello = &reply;
 	len = pva__to_host__pack(&message, packed);
@@ -184,17 +186,19 @@ static void send_2gib_header(void)
 	pv_buf_free(&frame);
 }
 
-static void on_hello(void)
+static void on_hello(const Pva__Hello *hello)
 {
 	hellos++;
 	if (is("silent-agent") || ((is("silent-after-reset") || is("guest-reboots-silently")) && hellos > 1))
 		return;
 	if (is("other-version"))
-		send_hello_reply(999);
+		send_hello_reply(999, false);
 	else if (is("huge-frame"))
 		send_2gib_header();
+	else if (is("does-not-release") && hellos > 1)
+		return;
 	else
-		send_hello_reply(PV_AGENT_PROTOCOL);
+		send_hello_reply(PV_AGENT_PROTOCOL, hello->hold);
 }
 
 static void on_agent(void)
@@ -213,7 +217,7 @@ static void on_agent(void)
 		Pva__ToGuest *message = pva__to_guest__unpack(NULL, len, payload);
 
 		if (message && message->body_case == PVA__TO_GUEST__BODY_HELLO)
-			on_hello();
+			on_hello(message->hello);
 		if (message)
 			pva__to_guest__free_unpacked(message, NULL);
 	}

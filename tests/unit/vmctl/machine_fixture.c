@@ -32,8 +32,8 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 
 	f->readies++;
 	f->agains += again;
-	snprintf(f->boot_id, sizeof f->boot_id, "%s", hello->boot_id);
-	note(f, "ready");
+	snprintf(f->boot_id, sizeof f->boot_id, "%s", hello->boot_id ? hello->boot_id : "");
+	note(f, hello->held ? "held" : "ready");
 }
 
 static void on_reset(void *arg)

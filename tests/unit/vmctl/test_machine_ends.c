@@ -48,6 +48,53 @@ static void test_ready__first(void **state)
 	assert_true(pv_machine_start_ticks(f->machine) > 0);
 }
 
+static void release(struct fixture *f)
+{
+	Pva__Hello hello = PVA__HELLO__INIT;
+
+	pv_machine_release(f->machine, &hello);
+}
+
+static void test_hold__until_released(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.hold = true;
+	expect(state, "ready", "held", PV_OK, NULL);
+	assert_string_equal(f->boot_id, "");
+	release(f);
+	assert_true(fixture_run(f, "held ready", 2000));
+	assert_string_equal(f->boot_id, "boot-even");
+	assert_int_equal(f->agains, 0);
+	/* Later conversations do not hold. */
+	pv_machine_reset(f->machine, 2000, fixture_op, f);
+	assert_true(fixture_run(f, "held ready reset ready op", 2000));
+	assert_int_equal(f->agains, 1);
+}
+
+/* Time goes by for a guest whose owner does not release it, and for one that does not go on. */
+static void test_hold__boot_deadline(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.hold = true;
+	f->config.boot_deadline_ms = 500;
+	expect(state, "ready", "held failed", PV_ERR_TIMEOUT, "boot deadline");
+}
+
+static void test_hold__boot_deadline_after_release(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.hold = true;
+	f->config.boot_deadline_ms = 500;
+	start(state, "does-not-release");
+	assert_true(fixture_run(f, "held", 2000));
+	release(f);
+	assert_true(fixture_run(f, "held failed", 2000));
+	assert_int_equal(f->err, PV_ERR_TIMEOUT);
+}
+
 static void test_pause__and_resume(void **state)
 {
 	struct fixture *f = expect(state, "ready", "ready", PV_OK, NULL);
@@ -404,6 +451,9 @@ int main(void)
 		CASE(test_ready__first),
 		CASE(test_pause__and_resume),
 		CASE(test_pause__refused_by_qemu),
+		CASE(test_hold__until_released),
+		CASE(test_hold__boot_deadline),
+		CASE(test_hold__boot_deadline_after_release),
 		CASE(test_pause__qemu_dies),
 		CASE(test_reset__agent_answers_again),
 		CASE(test_reset__agent_is_silent),

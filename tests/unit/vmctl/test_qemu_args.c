@@ -14,7 +14,7 @@
 #include "proto/mem.h"
 #include "vmctl/qemu_args.h"
 
-static const struct pv_qemu_fds fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6 };
+static const struct pv_qemu_fds fds = { .qmp = 3, .agent = 4, .console = 5, .keeper = 6, .memory = 7, .incoming = 8 };
 
 static const struct pv_machine_config plain = {
 	.name = "alpha",
@@ -55,7 +55,7 @@ static void test_args__golden(void **state)
 	          "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
 	          "-name guest=alpha,process=provium:alpha\n"
 	          "-uuid 5e7e3c05-4f8d-4b7a-9d0c-2f6f4a0c9b11\n"
-	          "-machine pc,accel=tcg,usb=off,dump-guest-core=off,vmport=off\n"
+	          "-machine pc,accel=tcg,usb=off,dump-guest-core=off,suppress-vmdesc=on,vmport=off\n"
 	          "-cpu max\n"
 	          "-smp 2\n"
 	          "-m size=268435456B\n"
@@ -89,13 +89,37 @@ static void test_args__variants(void **state)
 	config.has_rtc = true;
 	config.rtc_s = 1000000000;
 	text = joined(pv_qemu_args(&config, &fds, "/run/vm/console.log"));
-	assert_non_null(strstr(text, "\n-machine microvm,accel=kvm,usb=off,dump-guest-core=off\n"));
+	assert_non_null(strstr(text, "\n-machine microvm,accel=kvm,usb=off,dump-guest-core=off,suppress-vmdesc=on\n"));
 	assert_non_null(strstr(text, "\n-seed 18446744073709551615\n"));
 	assert_non_null(strstr(text, "\n-rtc base=2001-09-09T01:46:40\n"));
 	free(text);
 	config.rtc_s = 4102444800; /* 2100: no battery clock counts so far */
 	text = joined(pv_qemu_args(&config, &fds, "/run/vm/console.log"));
 	assert_null(strstr(text, "-rtc"));
+	free(text);
+}
+
+/* A machine that goes on from a snapshot: the devices are the same, at the same places; its memory is a private mapping. */
+static void test_args__from_a_snapshot(void **state)
+{
+	struct pv_machine_config config = plain;
+	char *text;
+
+	(void)state;
+	config.from = (struct pv_snapshot *)&config; /* what is in it does not matter */
+	text = joined(pv_qemu_args(&config, &fds, "/run/vm/console.log"));
+	assert_non_null(strstr(text, ",vmport=off,memory-backend=ram\n"));
+	assert_non_null(strstr(text,
+	                       "\n-device virtio-rng-pci,rng=rng,addr=0x4\n"
+	                       "-object memory-backend-file,id=ram,size=268435456B,mem-path=/proc/self/fd/7,share=off\n"
+	                       "-S\n"
+	                       "-incoming fd:8\n"
+	                       "-global migration.send-configuration=off\n"
+	                       "-global migration.x-events=on\n"
+	                       "-kernel /boot/vmlinuz\n"));
+	free(text);
+	text = joined(pv_qemu_args(&config, &fds, NULL));
+	assert_non_null(strstr(text, "\n-chardev null,id=console\n-serial chardev:console\n"));
 	free(text);
 }
 
@@ -157,13 +181,56 @@ static void test_version__of_programs(void **state)
 	free(msg);
 }
 
+static void write_program(const char *path, const char *says)
+{
+	FILE *file = fopen(path, "w");
+
+	fprintf(file, "#!/bin/sh\n%s\n", says);
+	fchmod(fileno(file), 0700);
+	fclose(file);
+}
+
+/* The second answer costs no process; another file under the name is asked anew. By path and by PATH. */
+static void test_version__is_remembered(void **state)
+{
+	char dir[] = "/tmp/pv-test-qemu-XXXXXX", path[64], calls[64], script[160], version[32], *before;
+	struct pv_errmsg *msg = PV_NEW(struct pv_errmsg);
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/qemu-of-a-test", dir);
+	snprintf(calls, sizeof calls, "%s/calls", dir);
+	snprintf(script, sizeof script, "echo x >>%s; echo 'QEMU emulator version 8.1.2'", calls);
+	write_program(path, script);
+	assert_int_equal(pv_qemu_version(path, version, msg), PV_OK);
+	memset(version, 0, sizeof version);
+	assert_int_equal(pv_qemu_version(path, version, msg), PV_OK);
+	assert_string_equal(version, "8.1.2");
+	before = strdup(getenv("PATH"));
+	assert_int_equal(setenv("PATH", dir, 1), 0);
+	assert_int_equal(pv_qemu_version("qemu-of-a-test", version, msg), PV_OK);
+	setenv("PATH", before, 1);
+	free(before);
+	assert_int_equal(stat(calls, &st), 0);
+	assert_int_equal(st.st_size, 2);
+	unlink(path);
+	write_program(path, "echo 'QEMU emulator version 9.0.0'");
+	assert_int_equal(pv_qemu_version(path, version, msg), PV_OK);
+	assert_string_equal(version, "9.0.0");
+	unlink(path);
+	assert_int_equal(pv_qemu_version(path, version, msg), PV_ERR_NOENT);
+	unlink(calls);
+	rmdir(dir);
+	free(msg);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_args__golden),
-		cmocka_unit_test(test_args__variants),
-		cmocka_unit_test(test_args__commas),
-		cmocka_unit_test(test_version__of_programs),
+		cmocka_unit_test(test_args__golden),          cmocka_unit_test(test_args__variants),
+		cmocka_unit_test(test_args__from_a_snapshot), cmocka_unit_test(test_args__commas),
+		cmocka_unit_test(test_version__of_programs),  cmocka_unit_test(test_version__is_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

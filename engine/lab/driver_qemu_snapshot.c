@@ -1,0 +1,469 @@
+/* Snapshots of VMs, and VMs that go on from one.
+ *
+ * A restored machine stands still until its first resume, and its agent is greeted then: by the restore itself, or, for one that stays paused, by the
+ * resume that comes later, whose outcome waits for the agent's answer. A restore that fails, for whatever reason, leaves no machine. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/lab/driver_qemu_internal.h"
+#include "engine/lab/job.h"
+#include "proto/mem.h"
+#include "vmctl/accel.h"
+#include "vmctl/image.h"
+#include "vmctl/qemu_args.h"
+#include "vmctl/snapshot_store.h"
+
+/* ---- the shape of a VM ---- */
+
+struct shape {
+	Pvs__Shape message;
+	char qemu_version[32];
+	uint8_t kernel[32], initrd[32], agent[32];
+	char *cmdline;
+};
+
+static void set_hash(protobuf_c_boolean *has, ProtobufCBinaryData *field, uint8_t hash[32])
+{
+	*has = 1;
+	field->data = hash;
+	field->len = 32;
+}
+
+/* The agent of an image that brings its own is part of its initrd. */
+static enum pv_err hash_files(const struct qemu_driver *driver, const struct pv_profile *profile, struct shape *out,
+                              struct pv_errmsg *msg)
+{
+	const char *agent = profile->agent_overlay != NULL ? profile->agent_overlay : driver->agent;
+	enum pv_err err = pv_image_hash(profile->kernel, out->kernel, msg);
+
+	set_hash(&out->message.has_kernel_sha256, &out->message.kernel_sha256, out->kernel);
+	if (err == PV_OK)
+		err = pv_image_hash(profile->initrd, out->initrd, msg);
+	set_hash(&out->message.has_initrd_sha256, &out->message.initrd_sha256, out->initrd);
+	if (err != PV_OK || !profile->inject_agent)
+		return err;
+	set_hash(&out->message.has_agent_sha256, &out->message.agent_sha256, out->agent);
+	return pv_image_hash(agent, out->agent, msg);
+}
+
+/* Its strings are the profile's and its own; free the command line. */
+static enum pv_err make_shape(const struct qemu_driver *driver, const struct pv_profile *profile,
+                              const Pv__VmSpec *spec, bool kvm, struct shape *out, struct pv_errmsg *msg)
+{
+	struct pv_machine_config config = {
+		.machine = profile->machine, .kvm = kvm, .memory_bytes = spec->memory_bytes, .cpus = spec->cpus
+	};
+	enum pv_err err;
+
+	*out = (struct shape){ .message = PVS__SHAPE__INIT };
+	err = pv_image_cmdline(spec->kernel_cmdline, profile->inject_agent, &out->cmdline, msg);
+	if (err != PV_OK)
+		return err;
+	config.cmdline = out->cmdline;
+	pv_machine_shape(&config, &out->message);
+	err = hash_files(driver, profile, out, msg);
+	if (err == PV_OK)
+		err = pv_qemu_version(profile->qemu, out->qemu_version, msg);
+	out->message.qemu_version = out->qemu_version;
+	if (err != PV_OK)
+		free(out->cmdline);
+	return err;
+}
+
+static enum pv_err check_fits(const struct qemu_driver *driver, const struct pv_profile *profile,
+                              const Pv__VmSpec *spec, bool kvm, const struct pv_snapshot *snapshot,
+                              struct pv_errmsg *msg)
+{
+	const Pvs__Manifest *manifest = pv_snapshot_manifest(snapshot);
+	const char *saved = manifest->profile != NULL ? manifest->profile : "";
+	struct shape shape;
+	enum pv_err err;
+
+	if (strcmp(saved, profile->name) != 0)
+		return pv_err_set(msg, PV_ERR_INVAL, "%s: profile: the snapshot has %s, the VM %s",
+		                  pv_snapshot_path(snapshot), saved, profile->name);
+	if (manifest->held)
+		return pv_err_set(msg, PV_ERR_FOREIGN, "%s is a boot template", pv_snapshot_path(snapshot));
+	err = make_shape(driver, profile, spec, kvm, &shape, msg);
+	if (err != PV_OK)
+		return err;
+	err = pv_shape_fits(manifest->shape, &shape.message, msg);
+	free(shape.cmdline);
+	return err == PV_OK ? PV_OK : pv_err_wrap(msg, err, "%s", pv_snapshot_path(snapshot));
+}
+
+/* ---- what a file says ---- */
+
+static bool would_use_kvm(const struct qemu_driver *driver, const struct pv_profile *profile)
+{
+	const char *wish = driver->accel != NULL ? driver->accel : profile->accel;
+	struct pv_errmsg why;
+
+	return strcmp(wish, "tcg") != 0 && pv_accel_kvm_works(&why);
+}
+
+enum pv_err qemu_look(void *self, const char *path, const char *profile_name, const Pv__VmSpec *spec,
+                      struct pv_snapshot_facts *facts, struct pv_errmsg *msg)
+{
+	struct qemu_driver *driver = self;
+	const struct pv_profile *profile;
+	const Pvs__Manifest *manifest;
+	struct pv_snapshot *snapshot;
+	enum pv_err err = pv_snapshot_open(path, &snapshot, msg);
+
+	if (err != PV_OK)
+		return err;
+	manifest = pv_snapshot_manifest(snapshot);
+	profile = profile_name != NULL ? pv_engine_profile(driver->engine, profile_name) : NULL;
+	if (profile != NULL)
+		err = check_fits(driver, profile, spec, would_use_kvm(driver, profile), snapshot, msg);
+	if (err == PV_OK) {
+		facts->vm_name = pv_xstrdup(manifest->vm_name != NULL ? manifest->vm_name : "");
+		facts->profile = pv_xstrdup(manifest->profile != NULL ? manifest->profile : "");
+		if (manifest->has_spec)
+			facts->spec = pv__vm_spec__unpack(NULL, manifest->spec.len, manifest->spec.data);
+	}
+	pv_snapshot_close(snapshot);
+	return err;
+}
+
+/* ---- saving ---- */
+
+static void on_saved(void *arg, enum pv_err err, const struct pv_machine_snapshot_done *done,
+                     const struct pv_errmsg *msg)
+{
+	struct qemu_call *call = arg;
+	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
+	Pv__SnapshotResult result = PV__SNAPSHOT_RESULT__INIT;
+
+	if (call->reported)
+		return;
+	if (err != PV_OK) {
+		qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_FAILED, 0, msg->text);
+		return;
+	}
+	result.has_file_bytes = result.has_stopped_ns = 1;
+	result.file_bytes = done->file_bytes;
+	result.stopped_ns = done->stopped_ns;
+	ended.outcome_case = PV__CALL_ENDED__OUTCOME_SNAPSHOT;
+	ended.snapshot = &result;
+	qemu_call_report(call, &ended);
+}
+
+/* What lies in the directory of the run is not for later than the run. */
+static bool is_of_run(const struct qemu_driver *driver, const char *path)
+{
+	size_t len = strlen(driver->run_dir);
+
+	return strncmp(path, driver->run_dir, len) == 0 && path[len] == '/';
+}
+
+static void save(struct qemu_call *call, const struct shape *shape, const char *path, bool paused)
+{
+	struct qemu_vm *vm = call->vm;
+	Pvs__Manifest manifest = PVS__MANIFEST__INIT;
+	struct pv_machine_snapshot what = { .path = path,
+		                            .manifest = &manifest,
+		                            .durable = !is_of_run(vm->driver, path),
+		                            .stay_paused = paused,
+		                            .with_console = true };
+	Pv__VmSpec spec = *vm->spec;
+	uint8_t *packed;
+
+	spec.n_files = 0; /* they are in the guest */
+	spec.files = NULL;
+	packed = pv_xmalloc(pv__vm_spec__get_packed_size(&spec) + 1);
+	manifest.shape = (Pvs__Shape *)&shape->message;
+	manifest.vm_name = vm->name;
+	manifest.profile = qemu_vm_profile(vm)->name;
+	manifest.has_spec = 1;
+	manifest.spec.len = pv__vm_spec__pack(&spec, packed);
+	manifest.spec.data = packed;
+	manifest.boot_id = vm->guest_boot_id;
+	pv_machine_snapshot(vm->machine, &what, on_saved, call);
+	free(packed);
+}
+
+void qemu_save(struct qemu_call *call, const char *path, bool paused)
+{
+	struct qemu_vm *vm = call->vm;
+	struct pv_errmsg msg;
+	struct shape shape;
+
+	if (make_shape(vm->driver, qemu_vm_profile(vm), vm->spec, vm->kvm, &shape, &msg) != PV_OK) {
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
+		return;
+	}
+	save(call, &shape, path, paused);
+	free(shape.cmdline);
+}
+
+void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
+{
+	char *path = pv_xasprintf("%.*s", (int)snapshot->path.len, (const char *)snapshot->path.data);
+
+	qemu_save(call, path, snapshot->paused);
+	free(path);
+}
+
+/* ---- a thread makes the file mappable, if it is not ---- */
+
+struct qemu_restore_work {
+	struct qemu_driver *driver;
+	struct qemu_vm *vm; /* NULL: nobody waits for it any more */
+	struct pv_job *job;
+	char *path;
+	struct pv_store_use *use;
+	enum pv_err err;
+	struct pv_errmsg msg;
+	LIST_ENTRY(qemu_restore_work) link;
+};
+
+static void work_free(struct qemu_restore_work *work)
+{
+	LIST_REMOVE(work, link);
+	pv_store_unuse(work->use, true);
+	free(work->path);
+	free(work);
+}
+
+static void open_file(void *arg)
+{
+	struct qemu_restore_work *work = arg;
+
+	work->err = pv_store_use(work->driver->snapshots, work->path, &work->use, &work->msg);
+}
+
+/* Hot copies of what is packed lie in the cache of fixtures, wherever the file is. */
+static enum pv_err open_store(struct qemu_driver *driver, struct pv_errmsg *msg)
+{
+	if (driver->snapshots != NULL)
+		return PV_OK;
+	if (driver->snapshot_dir == NULL)
+		return pv_err_set(msg, PV_ERR_UNSUPPORTED, "this run has no cache of snapshots");
+	return pv_store_open(driver->snapshot_dir, &driver->snapshots, msg);
+}
+
+void qemu_restores_end(struct qemu_driver *driver)
+{
+	struct qemu_restore_work *work;
+
+	while ((work = LIST_FIRST(&driver->restores)) != NULL) {
+		pv_job_join(work->job);
+		work_free(work);
+	}
+	pv_store_close(driver->snapshots);
+	driver->snapshots = NULL;
+}
+
+/* ---- restoring ---- */
+
+static void report(struct qemu_vm *vm, const Pva__HelloReply *hello, bool paused)
+{
+	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
+	Pv__BootResult result = PV__BOOT_RESULT__INIT;
+
+	result.accel = (char *)(vm->kvm ? "kvm" : "tcg");
+	result.has_from_template = 1;
+	result.has_qemu_pid = result.has_qemu_start_ticks = 1;
+	result.qemu_pid = (uint32_t)pv_machine_pid(vm->machine);
+	result.qemu_start_ticks = pv_machine_start_ticks(vm->machine);
+	result.uuid = vm->uuid;
+	if (hello != NULL) {
+		result.agent_version = hello->agent_version;
+		result.kernel_release = hello->kernel_release;
+	}
+	result.boot_id = vm->guest_boot_id;
+	result.has_memory_bytes = result.has_cpus = 1;
+	result.memory_bytes = vm->spec->memory_bytes;
+	result.cpus = vm->spec->cpus;
+	result.has_console_start = 1;
+	result.console_start = pv_machine_console_start(vm->machine);
+	result.has_paused = paused;
+	result.paused = paused;
+	ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
+	ended.boot = &result;
+	qemu_call_report(vm->restore, &ended);
+	vm->restore = NULL;
+}
+
+void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy)
+{
+	struct timespec now;
+
+	qemu_fill_hello(vm, hello, entropy, true);
+	hello->has_restored = hello->restored = 1;
+	hello->has_set_rtc = hello->set_rtc = vm->spec->has_initial_time_ns;
+	if (hello->has_realtime_ns)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	hello->has_realtime_ns = 1;
+	hello->realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void ignore_resumed(void *arg, enum pv_err err, const struct pv_errmsg *msg)
+{
+	(void)arg; /* its failure is the machine's */
+	(void)err;
+	(void)msg;
+}
+
+/* The first resume of the machine: the agent's clock and randomness are those of this moment. */
+static void greet(struct qemu_vm *vm)
+{
+	uint8_t entropy[QEMU_ENTROPY_BYTES];
+	Pva__Hello hello;
+
+	qemu_fill_restored_hello(vm, &hello, entropy);
+	pv_machine_set_hello(vm->machine, &hello);
+	pv_machine_resume(vm->machine, ignore_resumed, NULL);
+}
+
+static void set_boot_id(struct qemu_vm *vm, const char *boot_id)
+{
+	free(vm->guest_boot_id);
+	vm->guest_boot_id = pv_xstrdup(boot_id != NULL ? boot_id : "");
+}
+
+/* A pv_machine_cb: the state is in place. A failure comes through the machine's handler as well. */
+static void on_loaded(void *arg, enum pv_err err, const struct pv_errmsg *msg)
+{
+	struct qemu_vm *vm = arg;
+
+	(void)msg;
+	if (err != PV_OK || vm->restore == NULL)
+		return;
+	if (!vm->restore->stays_paused) {
+		greet(vm);
+		return;
+	}
+	vm->ungreeted = true;
+	report(vm, NULL, true);
+}
+
+static enum pv_err start(struct qemu_vm *vm, struct pv_snapshot *snapshot, struct pv_errmsg *msg)
+{
+	const struct pv_profile *profile = qemu_vm_profile(vm);
+	struct pv_machine_config config;
+	uint8_t entropy[QEMU_ENTROPY_BYTES];
+	Pva__Hello hello;
+	enum pv_err err = check_fits(vm->driver, profile, vm->spec, vm->kvm, snapshot, msg);
+
+	if (err != PV_OK)
+		return err;
+	qemu_boot_config(vm, profile, &config);
+	config.has_rtc = false; /* the guest's goes on, or is set by the hello */
+	config.keeper = qemu_keeper(vm->driver);
+	config.from = snapshot;
+	qemu_make_uuid(vm->uuid);
+	set_boot_id(vm, pv_snapshot_manifest(snapshot)->boot_id);
+	qemu_fill_restored_hello(vm, &hello, entropy);
+	return pv_machine_start_from(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
+	                             on_loaded, vm, &vm->machine, msg);
+}
+
+static void opened(void *arg)
+{
+	struct qemu_restore_work *work = arg;
+	struct qemu_vm *vm = work->vm;
+	struct pv_errmsg msg = work->msg;
+	enum pv_err err = work->err;
+
+	if (vm != NULL) {
+		vm->restore_work = NULL;
+		if (err == PV_OK)
+			err = start(vm, pv_store_use_snapshot(work->use), &msg);
+	}
+	/* QEMU has the file by now. */
+	work_free(work);
+	if (vm != NULL && err != PV_OK)
+		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_FAILED, msg.text);
+	else if (vm != NULL)
+		qemu_console_poll(vm);
+}
+
+static void copy_spec(struct qemu_vm *vm, const Pv__VmSpec *spec)
+{
+	size_t len = pv__vm_spec__get_packed_size(spec);
+	uint8_t *bytes = pv_xmalloc(len + 1);
+
+	pv__vm_spec__pack(spec, bytes);
+	vm->spec = pv__vm_spec__unpack(NULL, len, bytes);
+	free(bytes);
+}
+
+void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore)
+{
+	struct qemu_vm *vm = call->vm;
+	struct qemu_restore_work *work;
+	struct pv_errmsg msg;
+	enum pv_err err;
+
+	copy_spec(vm, restore->spec);
+	call->stays_paused = restore->stay_paused;
+	vm->restore = call;
+	vm->ungreeted = false;
+	qemu_forget_boot_id(vm);
+	err = qemu_boot_prepare(vm, &msg);
+	if (err == PV_OK)
+		err = open_store(vm->driver, &msg);
+	if (err != PV_OK) {
+		rmdir(vm->socket_dir);
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
+		return;
+	}
+	work = PV_NEW(struct qemu_restore_work);
+	work->driver = vm->driver;
+	work->vm = vm;
+	work->path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
+	LIST_INSERT_HEAD(&vm->driver->restores, work, link);
+	vm->restore_work = work;
+	work->job = pv_job_start(pv_engine_base(vm->driver->engine), false, open_file, opened, work);
+}
+
+void qemu_restore_forget(struct qemu_vm *vm)
+{
+	if (vm->restore_work != NULL)
+		vm->restore_work->vm = NULL;
+	vm->restore_work = NULL;
+	vm->restore = NULL;
+	vm->greeting = NULL;
+	vm->ungreeted = false;
+}
+
+/* ---- the guest answers ---- */
+
+void qemu_resume(struct qemu_call *call)
+{
+	struct qemu_vm *vm = call->vm;
+
+	if (!vm->ungreeted) {
+		pv_machine_resume(vm->machine, qemu_lifecycle_done, call);
+		return;
+	}
+	vm->greeting = call;
+	greet(vm);
+}
+
+bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello)
+{
+	struct qemu_call *greeting = vm->greeting;
+	uint8_t entropy[QEMU_ENTROPY_BYTES];
+	Pva__Hello next;
+
+	if (vm->restore == NULL && greeting == NULL)
+		return false;
+	vm->greeting = NULL;
+	vm->ungreeted = false;
+	qemu_fill_hello(vm, &next, entropy, false);
+	pv_machine_set_hello(vm->machine, &next);
+	set_boot_id(vm, hello->boot_id);
+	qemu_note_boot_id(vm, hello->boot_id);
+	if (vm->restore != NULL)
+		report(vm, hello, false);
+	else if (!greeting->reported)
+		qemu_call_done(greeting);
+	return true;
+}
