@@ -157,6 +157,7 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	vm->spec = NULL;
 	vm->attaching = false;
 	vm->taken_over = false;
+	vm->resumes = false;
 	vm->reset = NULL;
 	vm->save = NULL;
 	pv_engine_undefer(vm->driver->engine, &vm->note);
@@ -215,6 +216,19 @@ void qemu_lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *msg
 		qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg->text);
 }
 
+/* A machine that stands still cannot be reset. */
+static void reset(struct qemu_call *call, const Pv__ResetCall *reset)
+{
+	struct qemu_vm *vm = call->vm;
+
+	if (vm->resumes) {
+		vm->reset = call;
+		vm->reset_ms = reset->wait_ms;
+	} else {
+		pv_machine_reset(vm->machine, reset->wait_ms, qemu_lifecycle_done, call);
+	}
+}
+
 /* ---- the table ---- */
 
 struct qemu_call *qemu_add_call(struct qemu_driver *driver, const Pv__CallStarted *started)
@@ -262,7 +276,7 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 		qemu_restore(call, started->restore);
 		break;
 	case PV__CALL_STARTED__OP_RESET:
-		pv_machine_reset(machine, started->reset->wait_ms, qemu_lifecycle_done, call);
+		reset(call, started->reset);
 		break;
 	case PV__CALL_STARTED__OP_RUN:
 		qemu_run(call, started->run);

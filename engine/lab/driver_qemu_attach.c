@@ -208,6 +208,7 @@ void qemu_attach(void *self, uint32_t id, const Pv__VmSpec *spec, const Pv__Boot
 	vm->kvm_optional = false;
 	vm->attaching = vm->taken_over = true;
 	vm->stays_paused = vm->net.paused = paused_by_test;
+	vm->resumes = !paused_by_test;
 	free(vm->boot_id);
 	vm->boot_id = known_boot_id(vm, result->boot_id);
 	free(vm->guest_boot_id);
@@ -260,23 +261,8 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 		break;
 	case PV__CALL_STARTED__OP_PAUSE:
 		vm->stays_paused = true;
+		vm->resumes = false;
 		break;
-	case PV__CALL_STARTED__OP_RESET:
-		if (vm->machine == NULL)
-			break;
-		/* A paused machine cannot be reset. */
-		vm->reset = call;
-		vm->reset_ms = started->reset->wait_ms;
-		return;
-	case PV__CALL_STARTED__OP_SNAPSHOT:
-		if (vm->machine == NULL || vm->stays_paused)
-			break;
-		/* QEMU is asked to let the guest go on in this moment. */
-		vm->save = call;
-		free(vm->save_path);
-		vm->save_path =
-		    pv_xasprintf("%.*s", (int)started->snapshot->path.len, (const char *)started->snapshot->path.data);
-		return;
 	default:
 		break;
 	}
@@ -288,12 +274,10 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 static void on_resumed(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct qemu_vm *vm = arg;
-	struct qemu_call *reset = vm->reset, *save = vm->save;
+	struct qemu_call *reset = vm->reset;
 
+	vm->resumes = false;
 	vm->reset = NULL;
-	vm->save = NULL;
-	if (err == PV_OK && save != NULL && !save->reported)
-		qemu_save(save, vm->save_path, false);
 	if (err == PV_OK && reset != NULL && !reset->reported)
 		pv_machine_reset(vm->machine, vm->reset_ms, qemu_lifecycle_done, reset);
 	/* QEMU does not refuse to go on; whatever ends the machine comes through its handler. */

@@ -418,12 +418,15 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 	qemu_nics_update(vm);
 	free(vm->guest_boot_id);
 	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
-	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
+	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id)) {
+		qemu_save_late(vm);
 		return;
+	}
 	qemu_note_boot_id(vm, hello->boot_id);
 	if (again && !reset_in_flight(vm))
 		pv_engine_vm_changed(vm->driver->engine, vm->id, PV__VM_CHANGE__VM_CHANGE_REBOOTED,
 		                     "the guest rebooted");
+	qemu_save_late(vm);
 }
 
 void qemu_guest_reset(struct qemu_vm *vm)

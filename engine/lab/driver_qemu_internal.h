@@ -128,13 +128,14 @@ struct qemu_vm {
 	char *guest_boot_id;                    /* as last heard, of every VM; or NULL */
 
 	/* of a VM that another runner booted */
-	bool attaching;          /* its result is not told yet */
-	bool taken_over;         /* its agent has not answered this runner yet */
-	bool stays_paused;       /* go() is not for it */
-	char *boot_id;           /* of the guest as that runner knew it */
-	struct qemu_call *reset; /* waits for go() */
+	bool attaching;    /* its result is not told yet */
+	bool taken_over;   /* its agent has not answered this runner yet */
+	bool stays_paused; /* go() is not for it */
+	char *boot_id;     /* of the guest as that runner knew it */
+	bool resumes;      /* go() is for it, and QEMU has not let it go on yet: what cannot begin before waits */
+	struct qemu_call *reset;
 	uint64_t reset_ms;
-	struct qemu_call *save; /* likewise: a snapshot of a VM that runs */
+	struct qemu_call *save; /* a snapshot; waits for the agent */
 	char *save_path;
 	char *refusal; /* why it cannot be attached, for `later` */
 	enum pv_err refused_err;
@@ -219,9 +220,9 @@ void qemu_forget_boot_id(struct qemu_vm *vm);
 /* ---- driver_qemu_snapshot.c ---- */
 enum pv_err qemu_look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
                       struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
-/* `paused`: it is, and stays so. */
-void qemu_save(struct qemu_call *call, const char *path, bool paused);
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot);
+/* The agent of a VM that was taken over has answered: takes the snapshot that waits for that, if there is one. */
+void qemu_save_late(struct qemu_vm *vm);
 void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore);
 /* The VM ends: so does what was at work for it. */
 void qemu_restore_forget(struct qemu_vm *vm);
