@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "engine/lab/driver_qemu.h"
+#include "engine/lab/driver_qemu_net_types.h"
 #include "engine/lab/engine.h"
 #include "vmctl/console.h"
 #include "vmctl/guest_ops.h"
@@ -99,6 +100,8 @@ struct qemu_vm {
 	struct qemu_background_list background; /* requests that no call waits for */
 	struct pv_console_watch *watch;         /* NULL: nobody has waited for the console since the boot */
 
+	struct qemu_vm_net net;
+
 	/* of the present boot */
 	struct qemu_call *boot; /* NULL once the agent has answered */
 	Pv__VmSpec *spec;
@@ -157,6 +160,7 @@ struct qemu_driver {
 	struct pv_keeper *keeper; /* NULL before the first VM, or if there is none */
 	bool keeper_tried;
 	bool told_no_kvm;
+	struct qemu_nets nets;
 	struct qemu_templates *templates; /* NULL: not wanted */
 	char *snapshot_dir;
 	struct pv_store *snapshots; /* there, once it is needed */
@@ -248,6 +252,8 @@ void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bo
 void qemu_guest_reset(struct qemu_vm *vm);
 extern const struct pv_machine_handler qemu_machine_handler;
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
+/* The boot is done: networks and all. */
+void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello);
 /* The boot has ended: what was kept for it goes. Before the machine. */
 void qemu_boot_forget(struct qemu_vm *vm);
 
