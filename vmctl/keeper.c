@@ -431,6 +431,15 @@ void pv_keeper_remove_sockets(const char *dir)
 		unlink(path);
 		free(path);
 	}
+	/* Those of NICs, which are known by their device numbers. */
+	for (unsigned i = 0; i < 32; i++) {
+		char *guest = pv_xasprintf("%s/nic%u.qemu", dir, i), *other = pv_xasprintf("%s/nic%u.net", dir, i);
+
+		unlink(guest);
+		unlink(other);
+		free(guest);
+		free(other);
+	}
 	rmdir(dir);
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_template.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
@@ -257,7 +258,9 @@ static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *conf
 static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 {
 	struct pv_machine_config config;
+	struct pv_machine_nic *nics = NULL;
 	char *initrd = NULL;
+	size_t n_nics = 0;
 	enum pv_err err = PV_OK;
 
 	vm->saving = vm->loaded = vm->released = false;
@@ -270,8 +273,13 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 	if (err == PV_OK) {
 		qemu_make_uuid(vm->uuid);
 		config.keeper = qemu_keeper(vm->driver);
+		/* A template has none: they are plugged in when its guest goes on. */
+		nics = qemu_nics_for_start(vm, vm->way == QEMU_COLD, &n_nics);
+		config.nics = nics;
+		config.n_nics = n_nics;
 		err = start_qemu(vm, &config, msg);
 	}
+	free(nics);
 	free(initrd);
 	return err;
 }
@@ -325,6 +333,7 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	if (err == PV_OK)
 		err = start_machine(vm, &msg);
 	if (err != PV_OK) {
+		qemu_boot_forget(vm);
 		rmdir(vm->socket_dir);
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "%s", msg.text);
 		return;
@@ -344,7 +353,7 @@ void qemu_boot_forget(struct qemu_vm *vm)
 
 /* ---- what the machine tells ---- */
 
-static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
+void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__BootResult result = PV__BOOT_RESULT__INIT;
@@ -398,21 +407,26 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 	}
 	if (vm->boot != NULL) {
 		if (!qemu_template_unheld(vm))
-			report_boot(vm, hello);
+			qemu_nics_booted(vm, hello);
 		return;
 	}
+	qemu_nics_guest_is_new(vm, true);
 	if (qemu_restored(vm, hello)) {
 		vm->taken_over = false;
 		return;
 	}
+	qemu_nics_update(vm);
 	free(vm->guest_boot_id);
 	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
-	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
+	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id)) {
+		qemu_save_late(vm);
 		return;
+	}
 	qemu_note_boot_id(vm, hello->boot_id);
 	if (again && !reset_in_flight(vm))
 		pv_engine_vm_changed(vm->driver->engine, vm->id, PV__VM_CHANGE__VM_CHANGE_REBOOTED,
 		                     "the guest rebooted");
+	qemu_save_late(vm);
 }
 
 void qemu_guest_reset(struct qemu_vm *vm)
@@ -433,6 +447,7 @@ void qemu_guest_reset(struct qemu_vm *vm)
 
 static void on_reset(void *arg)
 {
+	qemu_nics_guest_is_new(arg, false);
 	qemu_guest_reset(arg);
 }
 

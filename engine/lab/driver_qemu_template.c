@@ -45,7 +45,7 @@ void qemu_templates_tell(const struct qemu_templates *all, const char *fmt, ...)
 
 static void drop_snapshot(struct qemu_template *template)
 {
-	pv_store_unuse(template->use, true);
+	pv_store_unuse(template->use, false);
 	template->use = NULL;
 	pv_snapshot_close(template->own);
 	template->own = NULL;
