@@ -22,6 +22,13 @@ struct pv_keeper;
 struct pv_machine;
 struct pv_snapshot;
 
+/* Bytes of the guest's memory, which begins at offset 0 of a mappable snapshot. */
+struct pv_machine_patch {
+	uint64_t offset;
+	const void *data;
+	size_t len;
+};
+
 struct pv_machine_config {
 	const char *name;       /* for messages and QEMU's process name */
 	const char *dir;        /* existing directory of this machine alone: logs */
@@ -45,6 +52,9 @@ struct pv_machine_config {
 	bool hold;                 /* `ready` comes before the image's init starts; pv_machine_release() lets it */
 	struct pv_snapshot *
 	    from; /* go on from this snapshot instead of booting; stays the caller's, and may go after the start. Or NULL */
+	const struct pv_machine_patch
+	    *patches; /* with `from`: stand there instead of the snapshot's when the guest goes on. Copied */
+	size_t n_patches;
 };
 
 /* What a machine tells its owner. Callbacks come from the loop, never inside a call of this module; each may destroy the

@@ -43,6 +43,12 @@ enum pv_err pv_machine_state_read(const struct pv_machine_config *config, struct
 		err = pv_snapshot_read(config->from, manifest->firmware, &state->firmware, msg);
 	if (!err && manifest->console)
 		err = pv_snapshot_read(config->from, manifest->console, &state->console, msg);
+	for (size_t i = 0; i < config->n_patches; i++) {
+		uint64_t head[2] = { config->patches[i].offset, config->patches[i].len };
+
+		pv_buf_add(&state->patches, head, sizeof head);
+		pv_buf_add(&state->patches, config->patches[i].data, config->patches[i].len);
+	}
 	if (err) {
 		pv_machine_state_free(state);
 		return pv_err_wrap(msg, err, "VM %s cannot go on from %s", config->name,
@@ -56,6 +62,7 @@ void pv_machine_state_free(struct pv_machine_state *state)
 	pv_buf_free(&state->devices);
 	pv_buf_free(&state->firmware);
 	pv_buf_free(&state->console);
+	pv_buf_free(&state->patches);
 }
 
 static enum pv_err write_all(int fd, const struct pv_buf *buf)
@@ -123,6 +130,8 @@ void pv_machine_check_loaded(struct pv_machine *machine)
 	if (!load->in_place || !machine->places.known || load->without_console)
 		return;
 	err = pv_machine_write_firmware(machine, &load->firmware, &msg);
+	if (!err)
+		err = pv_machine_write_patches(machine, &load->patches, &msg);
 	if (err) {
 		fail(machine, err, msg.text);
 		return;
@@ -194,11 +203,12 @@ void pv_machine_load_drop(struct pv_machine *machine)
 	machine->load = NULL;
 	pv_machine_feed_free(load->feed);
 	pv_buf_free(&load->firmware);
+	pv_buf_free(&load->patches);
 	free(load->path);
 	free(load);
 }
 
-/* Takes the firmware out of `state`. */
+/* Takes firmware and patches out of `state`. */
 void pv_machine_loads(struct pv_machine *machine, const char *path, struct pv_machine_state *state,
                       pv_machine_cb *loaded, void *arg)
 {
@@ -207,6 +217,8 @@ void pv_machine_loads(struct pv_machine *machine, const char *path, struct pv_ma
 	load->path = pv_xstrdup(path);
 	load->firmware = state->firmware;
 	state->firmware = (struct pv_buf){ 0 };
+	load->patches = state->patches;
+	state->patches = (struct pv_buf){ 0 };
 	load->op = pv_machine_op_new(machine, loaded, arg);
 	machine->load = load;
 	machine->greets_at_resume = true;

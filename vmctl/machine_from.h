@@ -9,6 +9,7 @@ struct pv_machine_state {
 	struct pv_buf devices;
 	struct pv_buf firmware;
 	struct pv_buf console;
+	struct pv_buf patches; /* of the config; each as offset and length (u64 of this host) and its bytes */
 };
 
 /* Checks that the machine of `config` can go on from config->from, as far as that is the machine's to check, and reads it. */
@@ -20,7 +21,7 @@ void pv_machine_state_free(struct pv_machine_state *state);
 enum pv_err pv_machine_put_console(const char *dir, const struct pv_buf *text, uint64_t *before,
                                    struct pv_errmsg *msg) PV_MUST_CHECK;
 
-/* The state is on its way to QEMU: the machine is stopped, and `loaded` comes when it is there. Takes the firmware out of `state`. */
+/* The state is on its way to QEMU: the machine is stopped, and `loaded` comes when it is there. Takes firmware and patches out of `state`. */
 void pv_machine_loads(struct pv_machine *machine, const char *path, struct pv_machine_state *state,
                       pv_machine_cb *loaded, void *arg);
 /* Something has come that the load waited for. */

@@ -35,6 +35,7 @@ struct pv_machine_load {
 	struct pv_machine_op *op; /* one of `ops`: brings `loaded` */
 	char *path;               /* of the snapshot, for messages */
 	struct pv_buf firmware;
+	struct pv_buf patches;        /* as in struct pv_machine_state */
 	struct pv_machine_feed *feed; /* of a machine that was a spare; or NULL */
 	bool in_place;                /* says QEMU */
 	bool without_console;         /* until QEMU has taken it */
@@ -160,6 +161,8 @@ void pv_machine_save_drop(struct pv_machine *machine);
 void pv_machine_find_places(struct pv_machine *machine, pv_machine_places_cb *done);
 /* Reads or writes the firmware of the process, in which it is ROM. */
 enum pv_err pv_machine_read_firmware(const struct pv_machine *machine, struct pv_buf *out,
+                                     struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err pv_machine_write_patches(const struct pv_machine *machine, const struct pv_buf *patches,
                                      struct pv_errmsg *msg) PV_MUST_CHECK;
 enum pv_err pv_machine_write_firmware(const struct pv_machine *machine, const struct pv_buf *firmware,
                                       struct pv_errmsg *msg) PV_MUST_CHECK;

@@ -30,7 +30,8 @@ void pv_machine_add_tail(const struct pv_machine *machine, struct pv_errmsg *msg
 	size_t used = strlen(msg->text);
 	struct pv_buf tail = { 0 };
 
-	add_own_tail(machine->console_log, machine->console_log_start, TAIL_MAX, &tail);
+	if (!machine->load) /* else nothing has run */
+		add_own_tail(machine->console_log, machine->console_log_start, TAIL_MAX, &tail);
 	if (tail.len == 0)
 		add_own_tail(machine->qemu_log, machine->qemu_log_start, TAIL_MAX, &tail);
 	if (tail.len > 0)

@@ -132,26 +132,52 @@ enum pv_err pv_machine_read_firmware(const struct pv_machine *machine, struct pv
 	                  "the firmware of VM %s cannot be read", machine->name);
 }
 
-/* The pages are read-only to QEMU's own code: /proc/PID/mem writes them all the same, as a debugger does. */
-enum pv_err pv_machine_write_firmware(const struct pv_machine *machine, const struct pv_buf *firmware,
-                                      struct pv_errmsg *msg)
+/* /proc/PID/mem writes as a debugger does: also to pages that are read-only to QEMU's own code. */
+static enum pv_err write_memory(const struct pv_machine *machine, const char *what, uint64_t at, const void *data,
+                                size_t len, struct pv_errmsg *msg)
 {
-	uint64_t at = machine->places.firmware + machine->places.firmware_size - firmware->len;
 	char path[64];
 	ssize_t n;
 	int fd, rc;
 
-	if (firmware->len > machine->places.firmware_size)
-		return pv_err_set(msg, PV_ERR_INVAL, "the firmware of VM %s has %zu bytes, that of the snapshot %zu",
-		                  machine->name, machine->places.firmware_size, firmware->len);
 	snprintf(path, sizeof path, "/proc/%d/mem", (int)pv_process_pid(machine->process));
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	n = fd < 0 ? -1 : pwrite(fd, firmware->data, firmware->len, (off_t)at);
+	n = fd < 0 ? -1 : pwrite(fd, data, len, (off_t)at);
 	rc = n < 0 ? errno : EFAULT;
 	if (fd >= 0)
 		close(fd);
-	if (n == (ssize_t)firmware->len)
+	if (n == (ssize_t)len)
 		return PV_OK;
 	return pv_err_sys(msg, rc == EACCES || rc == EPERM ? PV_ERR_DENIED : PV_ERR_IO, rc,
-	                  "the firmware of VM %s cannot be put back", machine->name);
+	                  "the %s of VM %s cannot be put in place", what, machine->name);
+}
+
+enum pv_err pv_machine_write_firmware(const struct pv_machine *machine, const struct pv_buf *firmware,
+                                      struct pv_errmsg *msg)
+{
+	uint64_t at = machine->places.firmware + machine->places.firmware_size - firmware->len;
+
+	if (firmware->len > machine->places.firmware_size)
+		return pv_err_set(msg, PV_ERR_INVAL, "the firmware of VM %s has %zu bytes, that of the snapshot %zu",
+		                  machine->name, machine->places.firmware_size, firmware->len);
+	return write_memory(machine, "firmware", at, firmware->data, firmware->len, msg);
+}
+
+enum pv_err pv_machine_write_patches(const struct pv_machine *machine, const struct pv_buf *patches,
+                                     struct pv_errmsg *msg)
+{
+	const uint8_t *at = patches->data, *end = at + patches->len;
+	enum pv_err err = PV_OK;
+
+	while (!err && at < end) {
+		uint64_t head[2];
+
+		memcpy(head, at, sizeof head);
+		at += sizeof head;
+		if (head[0] > machine->memory_bytes || head[1] > machine->memory_bytes - head[0])
+			return pv_err_set(msg, PV_ERR_INVAL, "a patch of VM %s lies outside its memory", machine->name);
+		err = write_memory(machine, "memory", machine->places.memory + head[0], at, (size_t)head[1], msg);
+		at += head[1];
+	}
+	return err;
 }

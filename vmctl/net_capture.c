@@ -129,6 +129,8 @@ size_t pv_capture_take(struct pv_capture *capture, struct pv_buf *out, size_t ma
 	size_t n = pv_capture_pending(capture);
 
 	n = n < max ? n : max;
+	if (n == 0)
+		return 0;
 	pv_buf_add(out, capture->bytes.data + capture->taken, n);
 	capture->taken += n;
 	/* What was taken goes when it is the larger part: so each byte is moved once at most. */

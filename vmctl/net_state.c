@@ -154,7 +154,8 @@ static void save_frames(struct pv_switch *sw, struct arena *arena, Pvn__Bridge *
 			SET(one, arrived, true);
 		}
 	}
-	qsort(sw->heap, sw->n_held, sizeof(*sw->heap), by_due); /* what is sorted is a heap */
+	if (sw->n_held > 0)
+		qsort(sw->heap, sw->n_held, sizeof(*sw->heap), by_due); /* what is sorted is a heap */
 	for (size_t i = 0; i < sw->n_held; i++)
 		save_frame(sw, out->frames[out->n_frames++], &sw->heap[i], t);
 }

@@ -36,6 +36,16 @@ const char *pv_snapshot_path(const struct pv_snapshot *snapshot);
 enum pv_err pv_snapshot_read(const struct pv_snapshot *snapshot, const Pvs__Section *section, struct pv_buf *out,
                              struct pv_errmsg *msg) PV_MUST_CHECK;
 
+struct pv_snapshot_hit {
+	size_t needle;
+	uint64_t offset; /* in the memory */
+};
+
+/* Searches the memory of a mappable file for the needles; a needle across a hole is not found. The caller
+ * frees *out. Blocks (about 1 ms a MiB that is there and needle); any thread. PV_ERR_IO. */
+enum pv_err pv_snapshot_find(const struct pv_snapshot *snapshot, const struct pv_bytes *needles, size_t n_needles,
+                             struct pv_snapshot_hit **out, size_t *n, struct pv_errmsg *msg) PV_MUST_CHECK;
+
 /* PV_OK if a machine of `shape` can go on from a snapshot of `saved`; else PV_ERR_INVAL, the message with what differs and both values. */
 enum pv_err pv_shape_fits(const Pvs__Shape *saved, const Pvs__Shape *shape, struct pv_errmsg *msg) PV_MUST_CHECK;
 

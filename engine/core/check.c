@@ -1,7 +1,7 @@
 /* The invariants of the state, for loaded bytes (an error) and for tests (a bug). */
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -329,7 +329,7 @@ static enum pv_err check_resource(const struct pv_state *state, struct pv_resour
 		err = check_place(state, resource, msg);
 	if (err == PV_OK && resource->id >= state->next_bridge)
 		BREACH("bridge %u is newer than the counter of bridges", resource->id);
-	return err;
+	return err == PV_OK ? pv_bridge_validate(state, (struct pv_bridge *)resource, msg) : err;
 }
 
 static enum pv_err check_run(const struct pv_state *state, struct pv_errmsg *msg)

@@ -1,7 +1,7 @@
 /* Closing a lab: what goes with it, what stays, and where that belongs from then on.
  *
  * A resource goes when all labs that hold it close, or, if none holds it, when its home closes. */
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define LAB_AT(buf, i)      (((struct pv_lab **)(void *)(buf)->data)[i])
 #define RESOURCE_AT(buf, i) (((struct pv_resource **)(void *)(buf)->data)[i])
@@ -93,8 +93,14 @@ static void rehome(struct pv_lab *lab)
 static void free_all(struct pv_state *state, struct pv_buf *resources)
 {
 	for (size_t i = 0; i < COUNT(resources); i++) {
-		pv_resource_set_home(RESOURCE_AT(resources, i), NULL);
-		pv_resource_free(state, RESOURCE_AT(resources, i));
+		struct pv_resource *resource = RESOURCE_AT(resources, i);
+
+		pv_resource_set_home(resource, NULL);
+		if (resource->kind == PV__MEMBER_KIND__MEMBER_KIND_VM)
+			pv_bridges_vm_goes(state, pv_vm_of(resource));
+		else if (resource->kind == PV__MEMBER_KIND__MEMBER_KIND_BRIDGE)
+			pv_bridges_bridge_goes(state, (struct pv_bridge *)resource);
+		pv_resource_free(state, resource);
 	}
 	pv_buf_free(resources);
 }
@@ -105,8 +111,8 @@ void pv_closing_carry_out(struct pv_state *state, struct pv_closing *closing)
 		leave(state, LAB_AT(&closing->labs, i));
 	for (size_t i = 0; i < COUNT(&closing->labs); i++)
 		rehome(LAB_AT(&closing->labs, i));
-	free_all(state, &closing->vms);
 	free_all(state, &closing->bridges);
+	free_all(state, &closing->vms);
 	free_all(state, &closing->labs);
 }
 

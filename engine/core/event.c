@@ -24,6 +24,7 @@ static const struct pv_event_rule *const rules[] = {
 	[PV__EVENT__BODY_CALL_STARTED] = &pv_rule_call_started,
 	[PV__EVENT__BODY_CALL_ENDED] = &pv_rule_call_ended,
 	[PV__EVENT__BODY_VM_CHANGED] = &pv_rule_vm_changed,
+	[PV__EVENT__BODY_BRIDGE_CHANGED] = &pv_rule_bridge_changed,
 	[PV__EVENT__BODY_CLAIM_ACQUIRED] = &pv_rule_claim_acquired,
 	[PV__EVENT__BODY_CLAIM_RELEASED] = &pv_rule_claim_released,
 	[PV__EVENT__BODY_BARRIER_ARRIVED] = &pv_rule_barrier_arrived,

@@ -1,5 +1,6 @@
 /* CallStarted, CallEnded: the intents and outcomes that move VMs (vm_fsm.h tells how). */
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
+#include "engine/core/network.h"
 
 /* ---- started ---- */
 
@@ -94,7 +95,9 @@ static enum pv_err check_host_started(const struct pv_state *state, const Pv__Ev
 
 	if (err == PV_OK && body->vm != 0)
 		err = pv_err_set(msg, PV_ERR_INVAL, "a %s concerns no VM", pv_call_op_name(body->op_case));
-	if (err == PV_OK)
+	if (err == PV_OK && pv_call_is_of_bridge(body->op_case))
+		err = pv_captures_check_call(state, event, msg);
+	else if (err == PV_OK)
 		err = check_host_body(body, id, msg);
 	if (err == PV_OK)
 		err = pv_check_new_id(state, "call", id, state->next_call, UINT64_MAX, msg);
@@ -125,6 +128,8 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 		err = refuse_start(*vm, op, msg);
 	if (err == PV_OK)
 		err = check_snapshot(state, *vm, body, msg);
+	if (err == PV_OK && pv_call_bridge(body) != 0)
+		err = pv_captures_check_call(state, event, msg);
 	return err == PV_OK ? pv_objects_check_call(*vm, body, msg) : err;
 }
 
@@ -180,6 +185,8 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	                       .line = has_site ? event->site->line : 0,
 	                   });
 	state->next_call += body->id == state->next_call;
+	if (pv_call_is_of_bridge(body->op_case))
+		pv_captures_call_started(state, event);
 	if (vm == NULL)
 		return PV_OK;
 	pv_objects_call_started(vm, event);
@@ -215,10 +222,12 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 	case PV__CALL_STARTED__OP_OPEN_STREAM:
 	case PV__CALL_STARTED__OP_OPEN_CONSOLE:
 	case PV__CALL_STARTED__OP_SPAWN_WORKER:
+	case PV__CALL_STARTED__OP_OPEN_CAPTURE:
 		return outcome == PV__CALL_ENDED__OUTCOME_SPAWNED;
 	case PV__CALL_STARTED__OP_READ_STREAM:
 	case PV__CALL_STARTED__OP_READ_CONSOLE:
 	case PV__CALL_STARTED__OP_HOST_READ:
+	case PV__CALL_STARTED__OP_READ_CAPTURE:
 		return outcome == PV__CALL_ENDED__OUTCOME_STREAM_DATA;
 	case PV__CALL_STARTED__OP_PROCESS_STATUS:
 		return outcome == PV__CALL_ENDED__OUTCOME_PROCESS_STATUS;
@@ -227,6 +236,8 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 		return outcome == PV__CALL_ENDED__OUTCOME_COUNT;
 	case PV__CALL_STARTED__OP_FIXTURE:
 		return outcome == PV__CALL_ENDED__OUTCOME_FIXTURE;
+	case PV__CALL_STARTED__OP_NIC_COUNTERS:
+		return outcome == PV__CALL_ENDED__OUTCOME_NIC_COUNTERS;
 	default:
 		return outcome == PV__CALL_ENDED__OUTCOME_DONE;
 	}
@@ -289,7 +300,8 @@ static enum pv_err decide_ended(const struct pv_state *state, Pv__Event *proposa
 	return check_ended(state, proposal, &call, &outcome, msg);
 }
 
-static void move_vm(struct pv_vm *vm, const struct pv_call *call, const Pv__Event *event, enum pv_vm_outcome outcome)
+static void move_vm(const struct pv_state *state, struct pv_vm *vm, const struct pv_call *call, const Pv__Event *event,
+                    enum pv_vm_outcome outcome)
 {
 	enum pv_vm_op op = pv_vm_op_of_case(call->op);
 	Pv__VmState next = pv_vm_after(vm->state, op, outcome);
@@ -309,13 +321,15 @@ static void move_vm(struct pv_vm *vm, const struct pv_call *call, const Pv__Even
 			next = PV__VM_STATE__VM_STATE_PAUSED;
 	}
 	if (outcome == PV_VM_OUTCOME_DEAD)
-		pv_vm_end_life(vm, next, event->call_ended->error->message);
+		pv_vm_end_life(state, vm, next, event->call_ended->error->message);
 	else if (op == PV_VM_OP_SHUTDOWN)
-		pv_vm_end_life(vm, next, vm->dead_reason);
+		pv_vm_end_life(state, vm, next, vm->dead_reason);
 	else
 		vm->state = next;
 	if (op == PV_VM_OP_RESET && outcome == PV_VM_OUTCOME_OK)
 		pv_objects_end(vm, false);
+	if (!pv_bridge_vm_is_up(vm)) /* a boot that failed */
+		pv_bridges_vm_down(state, vm);
 }
 
 static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)
@@ -329,7 +343,8 @@ static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, s
 		return err;
 	vm = pv_vm_find(state, call->vm);
 	if (vm != NULL)
-		move_vm(vm, call, event, outcome);
+		move_vm(state, vm, call, event, outcome);
+	pv_captures_call_ended(state, call, outcome == PV_VM_OUTCOME_OK);
 	pv_call_remove(state, call);
 	return PV_OK;
 }

@@ -1,5 +1,5 @@
 /* VmDeclared, BridgeDeclared. */
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 #include "engine/core/units.h"
 
 /* May something of `kind` called `name` be made in lab `lab_id`? */
@@ -102,6 +102,7 @@ static enum pv_err apply_vm(struct pv_state *state, const Pv__Event *event, stru
 	vm->state = PV__VM_STATE__VM_STATE_CREATED;
 	pv_resource_add(state, &vm->res, PV__MEMBER_KIND__MEMBER_KIND_VM, body->id, lab->res.file, body->name, lab);
 	pv_member_add(state, lab, &vm->res);
+	pv_bridges_vm_came(state, lab, vm);
 	state->next_vm += body->id == state->next_vm;
 	return PV_OK;
 }
@@ -115,6 +116,8 @@ static enum pv_err check_bridge(const struct pv_state *state, const Pv__Event *e
 	enum pv_err err =
 	    check_place(state, event, body->lab, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, body->name, lab, msg);
 
+	if (err == PV_OK && body->number > PV_BRIDGE_NUMBER_MAX)
+		err = pv_err_set(msg, PV_ERR_INVAL, "a file has at most %u bridges", PV_BRIDGE_NUMBER_MAX);
 	return err == PV_OK ? pv_check_new_id(state, "bridge", id, state->next_bridge, UINT32_MAX, msg) : err;
 }
 
@@ -124,11 +127,19 @@ static enum pv_err decide_bridge(const struct pv_state *state, Pv__Event *propos
 	uint32_t id = body->id != 0 ? body->id : state->next_bridge;
 	struct pv_lab *lab;
 	enum pv_err err = check_bridge(state, proposal, id, &lab, msg);
+	uint32_t number = body->number;
 
 	if (err != PV_OK)
 		return err;
+	if (number == 0)
+		number = pv_bridge_free_number(state, lab->res.file);
+	if (number == 0)
+		return pv_err_set(msg, PV_ERR_INVAL, "the bridge \"%s\" is one too many: a file has at most %u",
+		                  body->name, PV_BRIDGE_NUMBER_MAX);
 	body->has_id = 1;
 	body->id = id;
+	body->has_number = 1;
+	body->number = number;
 	return PV_OK;
 }
 
@@ -141,9 +152,10 @@ static enum pv_err apply_bridge(struct pv_state *state, const Pv__Event *event, 
 
 	if (err != PV_OK)
 		return err;
-	bridge = PV_NEW(struct pv_bridge);
-	pv_resource_add(state, &bridge->res, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, body->id, lab->res.file, body->name,
-	                lab);
+	bridge = pv_bridge_add(state, body->id, body->name, lab, NULL);
+	/* Journals of versions without networks have none. */
+	bridge->settings->has_number = body->number != 0;
+	bridge->settings->number = body->number;
 	pv_member_add(state, lab, &bridge->res);
 	state->next_bridge += body->id == state->next_bridge;
 	return PV_OK;

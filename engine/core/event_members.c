@@ -1,7 +1,7 @@
 /* MembersIncluded, MemberRemoved. */
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 static enum pv_err find_member(const struct pv_state *state, const Pv__Member *member, struct pv_resource **resource,
                                struct pv_errmsg *msg)
@@ -132,8 +132,13 @@ static enum pv_err apply_included(struct pv_state *state, const Pv__Event *event
 
 	if (err != PV_OK)
 		return err;
-	for (size_t i = 0; i < body->n_members; i++)
-		pv_member_add(state, lab, pv_resource_find(state, body->members[i]->kind, body->members[i]->id));
+	for (size_t i = 0; i < body->n_members; i++) {
+		struct pv_resource *resource = pv_resource_find(state, body->members[i]->kind, body->members[i]->id);
+
+		pv_member_add(state, lab, resource);
+		if (resource->kind == PV__MEMBER_KIND__MEMBER_KIND_VM)
+			pv_bridges_vm_came(state, lab, pv_vm_of(resource));
+	}
 	return PV_OK;
 }
 

@@ -56,7 +56,7 @@ static enum pv_err apply(struct pv_state *state, const Pv__Event *event, struct 
 	reason = body->reason;
 	if (reason == NULL || reason[0] == '\0')
 		reason = vm->dead_reason != NULL ? vm->dead_reason : change_name(body->change);
-	pv_vm_end_life(vm, pv_vm_changed(vm->state, body->change), reason);
+	pv_vm_end_life(state, vm, pv_vm_changed(vm->state, body->change), reason);
 	return PV_OK;
 }
 

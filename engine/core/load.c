@@ -2,7 +2,7 @@
  * pv_state_serialise() could have written come out the same. */
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -105,12 +105,14 @@ static enum pv_err set_parents(struct pv_state *state, const Pv__LabState *in, s
 	return PV_OK;
 }
 
-static enum pv_err load_objects(struct pv_vm *vm, const Pv__VmNode *node, struct pv_errmsg *msg)
+static enum pv_err load_objects(struct pv_object_list *list, Pv__ObjectState *const *nodes, size_t n,
+                                struct pv_errmsg *msg)
 {
+	struct pv_object *copy;
 	uint64_t last = 0;
 
-	for (size_t i = 0; i < node->n_objects; i++) {
-		const Pv__ObjectState *in = node->objects[i];
+	for (size_t i = 0; i < n; i++) {
+		const Pv__ObjectState *in = nodes[i];
 		struct pv_object object = {
 			.id = in->id,
 			.kind = in->kind,
@@ -124,9 +126,10 @@ static enum pv_err load_objects(struct pv_vm *vm, const Pv__VmNode *node, struct
 			object.source = pv_xstrdup(in->site->source);
 			object.line = in->site->line;
 		}
-		pv_object_add(vm, &object);
+		copy = pv_xmemdup(&object, sizeof(object));
+		TAILQ_INSERT_TAIL(list, copy, link);
 		if (in->id <= last)
-			BREACH("the object %llu of VM %u stands out of order", (unsigned long long)in->id, node->id);
+			BREACH("the object %llu stands out of order", (unsigned long long)in->id);
 		last = in->id;
 	}
 	return PV_OK;
@@ -156,7 +159,7 @@ static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint3
 	vm->boots = node->boots;
 	vm->booted_mono_ns = node->booted_mono_ns;
 	vm->life = node->life;
-	return load_objects(vm, node, msg);
+	return load_objects(&vm->objects, node->objects, node->n_objects, msg);
 }
 
 static enum pv_err load_bridge(struct pv_state *state, const Pv__BridgeNode *node, uint32_t *last,
@@ -171,10 +174,10 @@ static enum pv_err load_bridge(struct pv_state *state, const Pv__BridgeNode *nod
 		return err;
 	if (home == NULL)
 		BREACH("bridge %u has no home", node->id);
-	bridge = PV_NEW(struct pv_bridge);
-	pv_resource_add(state, &bridge->res, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, node->id, node->file, node->name,
-	                home);
-	return PV_OK;
+	if (home->res.file != node->file)
+		BREACH("bridge %u has a home in another file", node->id);
+	bridge = pv_bridge_add(state, node->id, node->name, home, node->settings);
+	return load_objects(&bridge->captures, node->captures, node->n_captures, msg);
 }
 
 static enum pv_err load_members(struct pv_state *state, struct pv_lab *lab, Pv__MemberKind kind, const uint32_t *ids,

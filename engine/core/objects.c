@@ -25,6 +25,10 @@ const char *pv_stream_kind_name(Pv__StreamKind kind)
 		return "proc_stderr_stream";
 	case PV__STREAM_KIND__STREAM_KIND_CONSOLE:
 		return "console_stream";
+	case PV__STREAM_KIND__STREAM_KIND_BRIDGE_CAPTURE:
+		return "bridge_capture";
+	case PV__STREAM_KIND__STREAM_KIND_NIC_CAPTURE:
+		return "nic_capture";
 	default:
 		return "stream";
 	}
@@ -55,14 +59,19 @@ void pv_object_add(struct pv_vm *vm, const struct pv_object *object)
 	TAILQ_INSERT_TAIL(&vm->objects, copy, link);
 }
 
+static void free_object(struct pv_object *object)
+{
+	free(object->detail);
+	free(object->source);
+	free(object);
+}
+
 void pv_object_remove(struct pv_vm *vm, struct pv_object *object)
 {
 	if (object == NULL)
 		return;
 	TAILQ_REMOVE(&vm->objects, object, link);
-	free(object->detail);
-	free(object->source);
-	free(object);
+	free_object(object);
 }
 
 void pv_objects_end(struct pv_vm *vm, bool opening)
@@ -76,10 +85,19 @@ void pv_objects_end(struct pv_vm *vm, bool opening)
 	}
 }
 
+void pv_objects_free_list(struct pv_object_list *list)
+{
+	struct pv_object *object;
+
+	while ((object = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, object, link);
+		free_object(object);
+	}
+}
+
 void pv_objects_free(struct pv_vm *vm)
 {
-	while (!TAILQ_EMPTY(&vm->objects))
-		pv_object_remove(vm, TAILQ_FIRST(&vm->objects));
+	pv_objects_free_list(&vm->objects);
 }
 
 /* ---- intents ---- */
@@ -269,7 +287,7 @@ enum pv_err pv_objects_validate(const struct pv_state *state, const struct pv_vm
 
 /* ---- queries ---- */
 
-static void view_of(const struct pv_object *object, struct pv_object_view *out)
+void pv_object_view_of(const struct pv_object *object, struct pv_object_view *out)
 {
 	*out = (struct pv_object_view){
 		.id = object->id,
@@ -290,7 +308,7 @@ bool pv_state_object(const struct pv_state *state, uint32_t vm_id, uint64_t id, 
 
 	if (object == NULL)
 		return false;
-	view_of(object, out);
+	pv_object_view_of(object, out);
 	return true;
 }
 
@@ -304,7 +322,7 @@ bool pv_state_object_after(const struct pv_state *state, uint32_t vm_id, uint64_
 	TAILQ_FOREACH (object, &vm->objects, link) {
 		if (object->id <= after)
 			continue;
-		view_of(object, out);
+		pv_object_view_of(object, out);
 		return true;
 	}
 	return false;

@@ -1,6 +1,6 @@
 /* The state as bytes. The maps iterate in id order and protobuf-c writes fields in the order of their numbers, so equal states
  * give equal bytes. A scalar of 0 is left out. */
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 #define SET(node, field, value) ((node)->field = (value), (node)->has_##field = (node)->field != 0)
 
@@ -77,29 +77,39 @@ static void put_object(Pv__ObjectState *node, Pv__Site *site, const struct pv_ob
 	node->site = site;
 }
 
-/* Both kinds of nodes of a VM lie in one block, which starts at the first ObjectState. */
-static void put_objects(Pv__VmNode *node, const struct pv_vm *vm)
+/* Both kinds of nodes of a list lie in one block, which starts at the first ObjectState. */
+static Pv__ObjectState **put_objects(const struct pv_object_list *list, size_t *n_objects)
 {
 	const struct pv_object *object;
+	Pv__ObjectState **nodes;
 	struct pair {
 		Pv__ObjectState object;
 		Pv__Site site;
 	} * pairs;
 	size_t n = 0;
 
-	TAILQ_FOREACH (object, &vm->objects, link)
+	TAILQ_FOREACH (object, list, link)
 		n++;
+	*n_objects = n;
 	if (n == 0)
-		return;
+		return NULL;
 	pairs = pv_xcalloc(n, sizeof(*pairs));
-	node->objects = pv_xcalloc(n, sizeof(*node->objects));
-	TAILQ_FOREACH (object, &vm->objects, link) {
-		pairs[node->n_objects] =
-		    (struct pair){ (Pv__ObjectState)PV__OBJECT_STATE__INIT, (Pv__Site)PV__SITE__INIT };
-		node->objects[node->n_objects] = &pairs[node->n_objects].object;
-		put_object(&pairs[node->n_objects].object, &pairs[node->n_objects].site, object);
-		node->n_objects++;
+	nodes = pv_xcalloc(n, sizeof(Pv__ObjectState *));
+	n = 0;
+	TAILQ_FOREACH (object, list, link) {
+		pairs[n] = (struct pair){ (Pv__ObjectState)PV__OBJECT_STATE__INIT, (Pv__Site)PV__SITE__INIT };
+		nodes[n] = &pairs[n].object;
+		put_object(&pairs[n].object, &pairs[n].site, object);
+		n++;
 	}
+	return nodes;
+}
+
+static void free_objects(Pv__ObjectState **nodes, size_t n)
+{
+	if (n > 0)
+		free(nodes[0]);
+	free(nodes);
 }
 
 static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
@@ -118,7 +128,7 @@ static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 	node->labs = holders_of(&vm->res, &node->n_labs);
 	SET(node, home, vm->res.home->res.id);
 	SET(node, life, vm->life);
-	put_objects(node, vm);
+	node->objects = put_objects(&vm->objects, &node->n_objects);
 }
 
 static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
@@ -128,6 +138,9 @@ static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
 	node->name = (char *)(uintptr_t)bridge->name;
 	node->labs = holders_of(bridge, &node->n_labs);
 	SET(node, home, bridge->home->res.id);
+	if (pv__bridge_settings__get_packed_size(((const struct pv_bridge *)bridge)->settings) > 0)
+		node->settings = ((const struct pv_bridge *)bridge)->settings;
+	node->captures = put_objects(&((const struct pv_bridge *)bridge)->captures, &node->n_captures);
 }
 
 static void put_task(Pv__TaskState *node, const struct pv_task *task)
@@ -270,12 +283,12 @@ static void free_nodes(Pv__LabState *out, struct parts *parts)
 	free(parts->sites);
 	for (size_t i = 0; i < out->n_vms; i++) {
 		free(out->vms[i]->labs);
-		if (out->vms[i]->n_objects > 0)
-			free(out->vms[i]->objects[0]);
-		free(out->vms[i]->objects);
+		free_objects(out->vms[i]->objects, out->vms[i]->n_objects);
 	}
-	for (size_t i = 0; i < out->n_bridges; i++)
+	for (size_t i = 0; i < out->n_bridges; i++) {
 		free(out->bridges[i]->labs);
+		free_objects(out->bridges[i]->captures, out->bridges[i]->n_captures);
+	}
 	for (size_t i = 0; i < out->n_barriers; i++)
 		free(out->barriers[i]->tasks);
 	FREE_NODES(out->barriers, out->n_barriers);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "engine/core/state_internal.h"
+#include "engine/core/bridge.h"
 
 struct pv_state *pv_state_create(void)
 {
@@ -53,6 +53,8 @@ static void resource_free_memory(struct pv_resource *resource)
 		vm_free_parts(pv_vm_of(resource));
 	else if (resource->kind == PV__MEMBER_KIND__MEMBER_KIND_LAB)
 		lab_free_parts(pv_lab_of(resource));
+	else
+		pv_bridge_free_parts((struct pv_bridge *)resource);
 	free(resource);
 }
 
@@ -258,7 +260,7 @@ static char *first_line(const char *reason)
 	return len > 0 ? pv_xasprintf("%.*s", (int)len, reason) : pv_xstrdup("it was lost");
 }
 
-void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason)
+void pv_vm_end_life(const struct pv_state *state, struct pv_vm *vm, Pv__VmState next, const char *reason)
 {
 	char *kept = NULL;
 
@@ -273,6 +275,7 @@ void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason)
 		vm->in_flight = PV_VM_OP_NONE;
 		vm->lifecycle_call = 0;
 	}
+	pv_bridges_vm_down(state, vm);
 }
 
 void pv_resource_free(struct pv_state *state, struct pv_resource *resource)

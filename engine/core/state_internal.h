@@ -121,7 +121,9 @@ struct pv_vm {
 };
 
 struct pv_bridge {
-	struct pv_resource res; /* first */
+	struct pv_resource res;         /* first */
+	Pv__BridgeSettings *settings;   /* never NULL */
+	struct pv_object_list captures; /* by id */
 };
 
 struct pv_file {
@@ -205,6 +207,7 @@ extern const struct pv_event_rule pv_rule_members_included, pv_rule_member_remov
 extern const struct pv_event_rule pv_rule_call_started, pv_rule_call_ended, pv_rule_call_reconciled;
 extern const struct pv_event_rule pv_rule_run_resumed, pv_rule_file_restarted, pv_rule_file_interrupted;
 extern const struct pv_event_rule pv_rule_vm_changed;
+extern const struct pv_event_rule pv_rule_bridge_changed;
 extern const struct pv_event_rule pv_rule_claim_acquired, pv_rule_claim_released;
 extern const struct pv_event_rule pv_rule_fixture_build_started, pv_rule_fixture_build_waiting;
 extern const struct pv_event_rule pv_rule_fixture_build_done, pv_rule_fixture_cache_hit;
@@ -251,7 +254,7 @@ void pv_state_set_profiles(struct pv_state *state, char **names, size_t n); /* c
 const char *pv_state_profile(const struct pv_state *state, const char *name);
 /* Ends the VM's life (see its `life`) and leaves it in `next`. `reason` is kept if that is dead; NULL or empty gives a general one; it may be the VM's
  * own. An operation in flight has no say any more, unless it is a shutdown. */
-void pv_vm_end_life(struct pv_vm *vm, Pv__VmState next, const char *reason);
+void pv_vm_end_life(const struct pv_state *state, struct pv_vm *vm, Pv__VmState next, const char *reason);
 /* A deep copy; NULL for NULL and for a spec in which nothing is set. */
 Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec);
 
@@ -342,6 +345,8 @@ void pv_object_remove(struct pv_vm *vm, struct pv_object *object); /* NULL is fi
 /* The guest is another one now: forgets what was open in it. `opening` too: the VM is down. Console streams are the host's and stay. */
 void pv_objects_end(struct pv_vm *vm, bool opening);
 void pv_objects_free(struct pv_vm *vm);
+void pv_objects_free_list(struct pv_object_list *list);
+void pv_object_view_of(const struct pv_object *object, struct pv_object_view *out);
 /* Does what a call names exist, open, of the right kind? */
 enum pv_err pv_objects_check_call(const struct pv_vm *vm, const Pv__CallStarted *call,
                                   struct pv_errmsg *msg) PV_MUST_CHECK;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "engine/core/network.h"
 #include "proto/mem.h"
 
 static void add(struct pv_subjects *out, enum pv_subject_kind kind, uint32_t id)
@@ -21,6 +22,18 @@ static void add_member(struct pv_subjects *out, const Pv__Member *member)
 		add(out, PV_SUBJECT_VM, member->id);
 	else if (member != NULL && member->kind == PV__MEMBER_KIND__MEMBER_KIND_BRIDGE)
 		add(out, PV_SUBJECT_BRIDGE, member->id);
+}
+
+static void add_bridge(struct pv_subjects *out, const Pv__BridgeChanged *changed)
+{
+	add(out, PV_SUBJECT_BRIDGE, changed->bridge);
+	if (changed->change_case == PV__BRIDGE_CHANGED__CHANGE_ATTACH)
+		for (size_t i = 0; i < changed->attach->n_members; i++)
+			add(out, PV_SUBJECT_VM, changed->attach->members[i]->vm);
+	else if (changed->change_case == PV__BRIDGE_CHANGED__CHANGE_DETACH)
+		add(out, PV_SUBJECT_VM, changed->detach->vm);
+	else if (changed->change_case == PV__BRIDGE_CHANGED__CHANGE_LINK)
+		add(out, PV_SUBJECT_VM, changed->link->vm);
 }
 
 static void add_body(struct pv_subjects *out, const Pv__Event *event)
@@ -46,6 +59,8 @@ static void add_body(struct pv_subjects *out, const Pv__Event *event)
 		return add(out, PV_SUBJECT_VM, event->vm_declared->id);
 	case PV__EVENT__BODY_BRIDGE_DECLARED:
 		return add(out, PV_SUBJECT_BRIDGE, event->bridge_declared->id);
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		return add_bridge(out, event->bridge_changed);
 	case PV__EVENT__BODY_MEMBERS_INCLUDED:
 		for (size_t i = 0; i < event->members_included->n_members; i++)
 			add_member(out, event->members_included->members[i]);
@@ -62,6 +77,7 @@ static void add_body(struct pv_subjects *out, const Pv__Event *event)
 		return add(out, PV_SUBJECT_VM, event->admission_refused->vm);
 	case PV__EVENT__BODY_CALL_STARTED:
 		out->call = event->call_started->id;
+		add(out, PV_SUBJECT_BRIDGE, pv_call_bridge(event->call_started));
 		return add(out, PV_SUBJECT_VM, event->call_started->vm);
 	case PV__EVENT__BODY_CALL_ENDED:
 		out->call = event->call_ended->id;

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "engine/core/network.h"
 #include "engine/core/state_internal.h"
 
 #define STATE_COUNT 6 /* Pv__VmState is 1 to 5 */
@@ -148,6 +149,12 @@ static const struct {
 	{ PV__CALL_STARTED__OP_FIXTURE, "fixture", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_SNAPSHOT, "snapshot", PV_VM_OP_SNAPSHOT },
 	{ PV__CALL_STARTED__OP_RESTORE, "restore", PV_VM_OP_RESTORE },
+	{ PV__CALL_STARTED__OP_NIC, "nic", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_UPLINK, "uplink", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_NIC_COUNTERS, "nic_counters", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_OPEN_CAPTURE, "open_capture", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_READ_CAPTURE, "read_capture", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_CLOSE_CAPTURE, "close_capture", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))
@@ -164,7 +171,7 @@ enum pv_vm_op pv_vm_op_of_case(Pv__CallStarted__OpCase op)
 bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op)
 {
 	return op == PV__CALL_STARTED__OP_HOST_RUN || op == PV__CALL_STARTED__OP_HOST_READ ||
-	       op == PV__CALL_STARTED__OP_HOST_WRITE || op == PV__CALL_STARTED__OP_FIXTURE;
+	       op == PV__CALL_STARTED__OP_HOST_WRITE || op == PV__CALL_STARTED__OP_FIXTURE || pv_call_is_of_bridge(op);
 }
 
 bool pv_call_brings_up(Pv__CallStarted__OpCase op)

@@ -58,7 +58,7 @@ Pv__VmState pv_vm_after(Pv__VmState state, enum pv_vm_op op, enum pv_vm_outcome 
  * is shutdown. A paused one may have rebooted or gone just before its vCPUs stood still. */
 Pv__VmState pv_vm_changed(Pv__VmState state, Pv__VmChange change);
 
-/* A command of the host, or a fixture: it belongs to a file and concerns no VM. */
+/* A command of the host, a fixture, or something of a bridge (network.h): it belongs to a file and concerns no VM. */
 bool pv_call_needs_no_vm(Pv__CallStarted__OpCase op);
 
 /* A boot or a restore: it gives the VM a QEMU of its own, and ends with a BootResult. */

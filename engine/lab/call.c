@@ -1,6 +1,7 @@
 /* Calls: an intent is appended, committed, carried out; its outcome is appended, applied, delivered, committed, settled. */
 #include <stdlib.h>
 
+#include "engine/core/network.h"
 #include "engine/lab/engine_internal.h"
 #include "journal/journal.h"
 #include "proto/copy.h"
@@ -45,7 +46,7 @@ void pv_engine_add_call(struct pv_engine *engine, const Pv__Event *event, uint64
 		call->site_line = event->site->line;
 	}
 	call->started_mono_ns = event->mono_ns;
-	call->on_host = pv_call_needs_no_vm(started->op_case);
+	call->on_host = pv_call_needs_no_vm(started->op_case) && !pv_call_is_of_bridge(started->op_case);
 	call->is_fixture = started->op_case == PV__CALL_STARTED__OP_FIXTURE;
 	call->intent = pv_message_copy(&started->base);
 	call->cb = cb;
@@ -204,6 +205,9 @@ void pv_engine_start_intents(struct pv_engine *engine)
 
 	if (engine->retrace != NULL || engine->held)
 		return; /* the world stands still */
+	if (engine->networks_changed && engine->driver != NULL && engine->driver->networks != NULL)
+		engine->driver->networks(engine->driver_self);
+	engine->networks_changed = false;
 	TAILQ_CONCAT(&batch, &engine->intents, link);
 	while ((call = TAILQ_FIRST(&batch)) != NULL) {
 		Pv__CallStarted *intent = call->intent;

@@ -31,6 +31,10 @@ struct pv_driver_ops {
 	 * inside this function, through pv_engine_call_done(). */
 	void (*start)(void *self, const Pv__CallStarted *call);
 
+	/* Settings of bridges, or who is on them, have changed and are committed: make the networks what the state says. Comes before the
+	 * calls that were committed with it, and once when a resumed run goes on. NULL in a driver without networks. */
+	void (*networks)(void *self);
+
 	/* ---- going on with a run whose runner is dead: NULL in a driver that cannot. The state is folded to the end of the journal ---- */
 
 	/* Take over `vm`, which is up in the state: `spec` and `result` are options and outcome of its last boot or restore (payloads inline; valid

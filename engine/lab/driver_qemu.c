@@ -155,6 +155,7 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	vm->attaching = false;
 	vm->taken_over = false;
 	vm->reset = NULL;
+	vm->save = NULL;
 	pv_engine_undefer(vm->driver->engine, &vm->note);
 	qemu_console_poll(vm);
 }
@@ -168,6 +169,7 @@ static void free_vm(struct qemu_vm *vm)
 	free(vm->boot_id);
 	free(vm->new_boot_id);
 	free(vm->guest_boot_id);
+	free(vm->save_path);
 	free(vm->refusal);
 	pv_engine_undefer(vm->driver->engine, &vm->later);
 	pv_engine_undefer(vm->driver->engine, &vm->note);

@@ -18,8 +18,9 @@ struct pv_driver_qemu_config {
 	const char *keeper;       /* provium-keeper, or NULL: none */
 	bool templates;           /* boots may go on from templates */
 	const char *template_dir; /* store of them, made when needed; NULL: they last as long as the run */
-	const char *snapshot_dir; /* store where packed snapshots get mappable copies; made when needed; NULL: no VM is restored */
-	uint64_t orphan_ms;       /* how long VMs wait, paused, for another runner when this one is killed */
+	const char *
+	    snapshot_dir; /* store where packed snapshots get mappable copies; made when needed; NULL: no VM is restored */
+	uint64_t orphan_ms; /* how long VMs wait, paused, for another runner when this one is killed */
 };
 
 /* Makes the driver and hands it to `engine`. Strings are copied. */

@@ -260,6 +260,15 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 		vm->reset = call;
 		vm->reset_ms = started->reset->wait_ms;
 		return;
+	case PV__CALL_STARTED__OP_SNAPSHOT:
+		if (vm->machine == NULL || vm->stays_paused)
+			break;
+		/* QEMU is asked to let the guest go on in this moment. */
+		vm->save = call;
+		free(vm->save_path);
+		vm->save_path =
+		    pv_xasprintf("%.*s", (int)started->snapshot->path.len, (const char *)started->snapshot->path.data);
+		return;
 	default:
 		break;
 	}
@@ -271,9 +280,12 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 static void on_resumed(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct qemu_vm *vm = arg;
-	struct qemu_call *reset = vm->reset;
+	struct qemu_call *reset = vm->reset, *save = vm->save;
 
 	vm->reset = NULL;
+	vm->save = NULL;
+	if (err == PV_OK && save != NULL && !save->reported)
+		qemu_save(save, vm->save_path, false);
 	if (err == PV_OK && reset != NULL && !reset->reported)
 		pv_machine_reset(vm->machine, vm->reset_ms, qemu_lifecycle_done, reset);
 	/* QEMU does not refuse to go on; whatever ends the machine comes through its handler. */

@@ -226,17 +226,22 @@ static void ignore_resumed(void *arg, enum pv_err err, const struct pv_errmsg *m
 	(void)msg;
 }
 
-static enum pv_err start_qemu(struct qemu_vm *vm, const struct pv_machine_config *config, struct pv_errmsg *msg)
+static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *config, struct pv_errmsg *msg)
 {
 	struct event_base *base = pv_engine_base(vm->driver->engine);
 	uint8_t entropy[QEMU_ENTROPY_BYTES];
+	struct qemu_patches patches;
 	Pva__Hello hello;
 	enum pv_err err;
 
 	qemu_fill_hello(vm, &hello, entropy, true);
 	if (vm->way == QEMU_RESTORES) {
+		qemu_identity_patches(&vm->template->identity, vm->uuid, &patches);
+		config->patches = patches.all;
+		config->n_patches = patches.n;
 		err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded, vm,
 		                            &vm->machine, msg);
+		free(patches.all);
 		if (err == PV_OK)
 			pv_machine_resume(vm->machine, ignore_resumed, NULL);
 		return err;
@@ -320,6 +325,7 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	if (err == PV_OK)
 		err = start_machine(vm, &msg);
 	if (err != PV_OK) {
+		qemu_boot_forget(vm);
 		rmdir(vm->socket_dir);
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, "%s", msg.text);
 		return;

@@ -131,6 +131,8 @@ struct qemu_vm {
 	char *boot_id;           /* of the guest as that runner knew it */
 	struct qemu_call *reset; /* waits for go() */
 	uint64_t reset_ms;
+	struct qemu_call *save; /* likewise: a snapshot of a VM that runs */
+	char *save_path;
 	char *refusal; /* why it cannot be attached, for `later` */
 	enum pv_err refused_err;
 	struct pv_deferred later;
@@ -213,6 +215,8 @@ void qemu_forget_boot_id(struct qemu_vm *vm);
 /* ---- driver_qemu_snapshot.c ---- */
 enum pv_err qemu_look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
                       struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
+/* `paused`: it is, and stays so. */
+void qemu_save(struct qemu_call *call, const char *path, bool paused);
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot);
 void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore);
 /* The VM ends: so does what was at work for it. */

@@ -186,21 +186,26 @@ static void save(struct qemu_call *call, const struct shape *shape, const char *
 	free(packed);
 }
 
-void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
+void qemu_save(struct qemu_call *call, const char *path, bool paused)
 {
 	struct qemu_vm *vm = call->vm;
 	struct pv_errmsg msg;
 	struct shape shape;
-	char *path;
 
 	if (make_shape(vm->driver, qemu_vm_profile(vm), vm->spec, vm->kvm, &shape, &msg) != PV_OK) {
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
 		return;
 	}
-	path = pv_xasprintf("%.*s", (int)snapshot->path.len, (const char *)snapshot->path.data);
-	save(call, &shape, path, snapshot->paused);
-	free(path);
+	save(call, &shape, path, paused);
 	free(shape.cmdline);
+}
+
+void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
+{
+	char *path = pv_xasprintf("%.*s", (int)snapshot->path.len, (const char *)snapshot->path.data);
+
+	qemu_save(call, path, snapshot->paused);
+	free(path);
 }
 
 /* ---- a thread makes the file mappable, if it is not ---- */

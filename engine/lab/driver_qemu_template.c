@@ -1,6 +1,7 @@
 /* The boot templates of a run: which there are, and who waits for them. */
 #include "engine/lab/driver_qemu_template.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,12 +29,27 @@ struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char
 	return all;
 }
 
+void qemu_templates_tell(const struct qemu_templates *all, const char *fmt, ...)
+{
+	va_list ap;
+	char *line;
+
+	if (all->ending)
+		return;
+	va_start(ap, fmt);
+	line = pv_xvasprintf(fmt, ap);
+	va_end(ap);
+	pv_engine_notice(all->driver->engine, "%s", line);
+	free(line);
+}
+
 static void drop_snapshot(struct qemu_template *template)
 {
 	pv_store_unuse(template->use, true);
 	template->use = NULL;
 	pv_snapshot_close(template->own);
 	template->own = NULL;
+	qemu_identity_free(&template->identity);
 }
 
 void qemu_templates_free(struct qemu_templates *all)
@@ -42,6 +58,7 @@ void qemu_templates_free(struct qemu_templates *all)
 
 	if (all == NULL)
 		return;
+	all->ending = true;
 	HASH_ITER (hh, all->by_key, template, next) {
 		PV_ASSERT(TAILQ_EMPTY(&template->waiting) && template->maker == NULL);
 		qemu_template_finish_work(template);
@@ -135,7 +152,7 @@ static void wake(struct qemu_template *template)
 void qemu_template_set(struct qemu_template *template, enum qemu_template_state state)
 {
 	template->state = state;
-	if (state != TEMPLATE_LOADING && state != TEMPLATE_MAKING)
+	if (!template->all->ending && state != TEMPLATE_LOADING && state != TEMPLATE_MAKING)
 		wake(template);
 }
 
@@ -208,7 +225,7 @@ void qemu_template_spoilt(struct qemu_template *template, const char *vm, const 
 	struct qemu_templates *all = template->all;
 	struct pv_errmsg msg = { 0 };
 
-	pv_engine_notice(all->driver->engine, "the boot template of VM %s is of no use and is made anew: %s", vm, why);
+	qemu_templates_tell(all, "the boot template of VM %s is of no use and is made anew: %s", vm, why);
 	if (template->state != TEMPLATE_READY) /* another VM has told before */
 		return;
 	qemu_template_finish_work(template);
@@ -216,7 +233,7 @@ void qemu_template_spoilt(struct qemu_template *template, const char *vm, const 
 	template->use = NULL;
 	drop_snapshot(template);
 	if (all->store != NULL && pv_store_remove(all->store, template->key, &msg) != PV_OK)
-		pv_engine_notice(all->driver->engine, "it cannot be removed: %s", msg.text);
+		qemu_templates_tell(all, "it cannot be removed: %s", msg.text);
 	template->failures++;
 	qemu_template_set(template, template->failures < FAILURES_MAX ? TEMPLATE_UNKNOWN : TEMPLATE_USELESS);
 }

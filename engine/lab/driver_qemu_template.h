@@ -15,10 +15,28 @@ struct qemu_template_work;
 
 enum qemu_template_state {
 	TEMPLATE_UNKNOWN, /* not looked for, or not there the last time */
-	TEMPLATE_LOADING, /* a thread makes the store's copy usable */
+	TEMPLATE_LOADING, /* a thread makes it usable: the store's copy, or what was just made */
 	TEMPLATE_MAKING,  /* `maker` boots */
 	TEMPLATE_READY,
 	TEMPLATE_USELESS, /* it was tried, and will not be again in this run */
+};
+
+/* Where in the memory of a template the UUID of its maker is. */
+struct qemu_identity_place {
+	bool text; /* 36 characters; else the 16 bytes of SMBIOS */
+	uint64_t offset;
+};
+struct qemu_identity {
+	struct qemu_identity_place *places;
+	size_t n;
+};
+
+/* What gives a guest another UUID; points into itself. The caller frees `all`. */
+struct qemu_patches {
+	char text[37];
+	uint8_t wire[16];
+	struct pv_machine_patch *all;
+	size_t n;
 };
 
 struct qemu_template {
@@ -27,11 +45,12 @@ struct qemu_template {
 	enum qemu_template_state state;
 	struct qemu_vm *maker;
 	struct qemu_vm_list waiting;
-	struct pv_deferred wake;  /* those that wait look again */
-	bool wake_cold;           /* they do not wait once more */
-	unsigned failures;        /* guests that did not go on from it */
-	struct pv_store_use *use; /* READY, from the store; or */
-	struct pv_snapshot *own;  /* READY, made in this run */
+	struct pv_deferred wake;       /* those that wait look again */
+	bool wake_cold;                /* they do not wait once more */
+	unsigned failures;             /* guests that did not go on from it */
+	struct pv_store_use *use;      /* READY, from the store; or */
+	struct pv_snapshot *own;       /* READY, made in this run */
+	struct qemu_identity identity; /* READY */
 	struct pv_store_lock *lock;
 	struct qemu_template_work *work; /* of a thread that loads or installs it; or NULL */
 	UT_hash_handle hh;
@@ -40,6 +59,7 @@ struct qemu_template {
 struct qemu_templates {
 	struct qemu_driver *driver;
 	struct pv_store *store; /* NULL: it cannot be used; templates last as long as the run */
+	bool ending;            /* nobody is told any more */
 	char *dir;              /* of those that are made in this run */
 	struct qemu_template *by_key;
 };
@@ -50,6 +70,10 @@ struct qemu_templates {
 struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char *store_dir);
 /* Waits for what is being installed: it may be the only run for a long time that makes it. NULL is fine. */
 void qemu_templates_free(struct qemu_templates *templates);
+
+/* A line for the user. */
+void qemu_templates_tell(const struct qemu_templates *templates, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Decides how the VM, whose boot has its image and options, is to boot: vm->way and vm->template. True if it has to wait; then
  * qemu_boot_go_on() follows, from a turn. */
@@ -83,6 +107,17 @@ void qemu_template_find(struct qemu_template *template, struct qemu_vm *vm);
 void qemu_template_save(struct qemu_vm *vm);
 /* Waits for the thread that works on it. */
 void qemu_template_finish_work(struct qemu_template *template);
+
+/* ---- driver_qemu_template_identity.c ---- */
+
+/* Blocks; any thread. */
+enum pv_err qemu_identity_find(const struct pv_snapshot *snapshot, const char *uuid, struct qemu_identity *identity,
+                               struct pv_errmsg *msg) PV_MUST_CHECK;
+/* As JSON, for the store; the caller frees it. And back: PV_ERR_CORRUPT also if the file is not there. */
+char *qemu_identity_text(const struct qemu_identity *identity);
+enum pv_err qemu_identity_load(const char *path, struct qemu_identity *identity, struct pv_errmsg *msg) PV_MUST_CHECK;
+void qemu_identity_free(struct qemu_identity *identity);
+void qemu_identity_patches(const struct qemu_identity *identity, const char *uuid, struct qemu_patches *out);
 
 /* ---- driver_qemu_template_boot.c ---- */
 

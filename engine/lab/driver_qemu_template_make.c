@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,30 +18,51 @@ struct qemu_template_work {
 	struct qemu_template *template;
 	struct pv_job *job;
 	struct pv_store *store;
-	char *path; /* of the file that is loaded or installed */
+	char *key;
+	char *path;                    /* of the file that is loaded or installed */
+	char uuid[37];                 /* of the maker */
+	struct pv_snapshot *own;       /* to be searched */
+	struct qemu_identity identity; /* found, or to be installed */
 	struct pv_store_use *use;
 	enum pv_err err;
 	struct pv_errmsg msg;
 };
 
-static void start_work(struct qemu_template *template, bool lazy, const char *path, void (*work)(void *arg),
-                       void (*done)(void *arg))
+static struct qemu_template_work *work_new(struct qemu_template *template, char *path)
 {
-	struct qemu_template_work *it = PV_NEW(struct qemu_template_work);
+	struct qemu_template_work *work = PV_NEW(struct qemu_template_work);
 
 	PV_ASSERT(template->work == NULL);
-	it->template = template;
-	it->store = template->all->store;
-	it->path = pv_xstrdup(path);
-	template->work = it;
-	it->job = pv_job_start(pv_engine_base(template->all->driver->engine), lazy, work, done, it);
+	work->template = template;
+	work->store = template->all->store;
+	work->key = pv_xstrdup(template->key);
+	work->path = path;
+	template->work = work;
+	return work;
+}
+
+static void start_job(struct qemu_template_work *work, bool lazy, void (*run)(void *arg), void (*done)(void *arg))
+{
+	work->job = pv_job_start(pv_engine_base(work->template->all->driver->engine), lazy, run, done, work);
 }
 
 static void work_free(struct qemu_template_work *work)
 {
 	work->template->work = NULL;
+	qemu_identity_free(&work->identity);
+	free(work->key);
 	free(work->path);
 	free(work);
+}
+
+static void useless(struct qemu_template *template, const char *why)
+{
+	qemu_templates_tell(template->all, "there is no boot template, VMs boot cold: %s", why);
+	pv_snapshot_close(template->own);
+	template->own = NULL;
+	pv_store_unlock(template->lock);
+	template->lock = NULL;
+	qemu_template_set(template, TEMPLATE_USELESS);
 }
 
 /* ---- from the store ---- */
@@ -48,39 +70,46 @@ static void work_free(struct qemu_template_work *work)
 static void load(void *arg)
 {
 	struct qemu_template_work *work = arg;
+	char *identity = pv_store_inputs_path(work->store, work->key);
 
 	work->err = pv_store_use(work->store, work->path, &work->use, &work->msg);
+	if (work->err == PV_OK && !pv_snapshot_manifest(pv_store_use_snapshot(work->use))->held)
+		work->err = pv_err_set(&work->msg, PV_ERR_FOREIGN, "%s is no boot template", work->path);
+	if (work->err == PV_OK)
+		work->err = qemu_identity_load(identity, &work->identity, &work->msg);
+	free(identity);
 }
 
-static void loaded(void *arg)
+static void load_ended(struct qemu_template_work *work)
 {
-	struct qemu_template_work *work = arg;
 	struct qemu_template *template = work->template;
 	struct qemu_templates *all = template->all;
-	struct pv_errmsg msg = work->msg;
-	enum pv_err err = work->err;
+	struct pv_errmsg msg = { 0 };
 
-	template->use = work->use;
-	work_free(work);
-	if (err == PV_OK && !pv_snapshot_manifest(pv_store_use_snapshot(template->use))->held)
-		err = pv_err_set(&msg, PV_ERR_FOREIGN, "%s is no boot template",
-		                 pv_snapshot_path(pv_store_use_snapshot(template->use)));
-	if (err == PV_OK) {
+	if (work->err == PV_OK) {
+		template->use = work->use;
+		template->identity = work->identity;
+		work->identity = (struct qemu_identity){ 0 };
 		pv_store_touch(all->store, template->key, PV_STORE_VM);
 		qemu_template_set(template, TEMPLATE_READY);
 		return;
 	}
-	pv_store_unuse(template->use, false);
-	template->use = NULL;
-	/* PV_ERR_NOENT: somebody has just removed it. */
-	if (err != PV_ERR_NOENT)
-		pv_engine_notice(all->driver->engine, "a boot template is of no use and is made anew: %s", msg.text);
-	if (err != PV_ERR_NOENT && pv_store_remove(all->store, template->key, &msg) != PV_OK) {
-		pv_engine_notice(all->driver->engine, "it cannot be removed: %s", msg.text);
-		qemu_template_set(template, TEMPLATE_USELESS);
+	pv_store_unuse(work->use, false);
+	if (work->err == PV_ERR_NOENT) { /* somebody has just removed it */
+		qemu_template_set(template, TEMPLATE_UNKNOWN);
 		return;
 	}
-	qemu_template_set(template, TEMPLATE_UNKNOWN);
+	qemu_templates_tell(all, "a boot template is of no use and is made anew: %s", work->msg.text);
+	if (pv_store_remove(all->store, template->key, &msg) == PV_OK)
+		qemu_template_set(template, TEMPLATE_UNKNOWN);
+	else
+		useless(template, msg.text);
+}
+
+static void loaded(void *arg)
+{
+	load_ended(arg);
+	work_free(arg);
 }
 
 /* ---- into the store ---- */
@@ -88,12 +117,13 @@ static void loaded(void *arg)
 static void install(void *arg)
 {
 	struct qemu_template_work *work = arg;
+	char *identity = qemu_identity_text(&work->identity);
 	uint64_t bytes;
 
-	work->err =
-	    pv_store_install(work->store, work->template->key, PV_STORE_VM, work->path, NULL, &bytes, &work->msg);
+	work->err = pv_store_install(work->store, work->key, PV_STORE_VM, work->path, identity, &bytes, &work->msg);
 	if (work->err == PV_OK)
 		work->err = pv_store_evict(work->store, STORE_MAX, &work->msg);
+	free(identity);
 }
 
 static void install_ended(struct qemu_template_work *work)
@@ -101,17 +131,55 @@ static void install_ended(struct qemu_template_work *work)
 	struct qemu_template *template = work->template;
 
 	if (work->err != PV_OK)
-		pv_engine_notice(template->all->driver->engine, "a boot template is not kept for later runs: %s",
-		                 work->msg.text);
+		qemu_templates_tell(template->all, "a boot template is not kept for later runs: %s", work->msg.text);
 	unlink(work->path); /* it stays open */
 	pv_store_unlock(template->lock);
 	template->lock = NULL;
-	work_free(work);
 }
 
 static void installed(void *arg)
 {
 	install_ended(arg);
+	work_free(arg);
+}
+
+/* ---- what was just made ---- */
+
+static void search(void *arg)
+{
+	struct qemu_template_work *work = arg;
+
+	work->err = qemu_identity_find(work->own, work->uuid, &work->identity, &work->msg);
+}
+
+/* It is used from now on. False: there is nothing to install. */
+static bool search_ended(struct qemu_template_work *work)
+{
+	struct qemu_template *template = work->template;
+	struct qemu_identity *identity = &work->identity;
+
+	if (work->err != PV_OK) {
+		unlink(work->path);
+		useless(template, work->msg.text);
+		return false;
+	}
+	template->identity.n = identity->n;
+	template->identity.places = pv_xmemdup(identity->places, identity->n * sizeof(*identity->places));
+	qemu_template_set(template, TEMPLATE_READY);
+	if (work->store == NULL)
+		unlink(work->path);
+	return work->store != NULL;
+}
+
+static void searched(void *arg)
+{
+	struct qemu_template_work *work = arg;
+
+	work->job = NULL;
+	if (search_ended(work))
+		start_job(work, true, install, installed);
+	else
+		work_free(work);
 }
 
 void qemu_template_finish_work(struct qemu_template *template)
@@ -121,11 +189,14 @@ void qemu_template_finish_work(struct qemu_template *template)
 	if (work == NULL)
 		return;
 	pv_job_join(work->job);
-	if (template->state != TEMPLATE_LOADING) {
+	if (template->state == TEMPLATE_READY) {
 		install_ended(work);
-		return;
+	} else if (work->own == NULL) {
+		load_ended(work);
+	} else if (search_ended(work)) {
+		install(work);
+		install_ended(work);
 	}
-	pv_store_unuse(work->use, true);
 	work_free(work);
 }
 
@@ -135,13 +206,11 @@ void qemu_template_find(struct qemu_template *template, struct qemu_vm *vm)
 {
 	struct qemu_templates *all = template->all;
 	struct pv_errmsg msg = { 0 };
-	char *path;
 
 	if (all->store != NULL && pv_store_look(all->store, template->key, PV_STORE_VM, &msg) != PV_ERR_NOENT) {
-		path = pv_store_path(all->store, template->key, PV_STORE_VM);
 		template->state = TEMPLATE_LOADING; /* what is damaged is found there */
-		start_work(template, false, path, load, loaded);
-		free(path);
+		start_job(work_new(template, pv_store_path(all->store, template->key, PV_STORE_VM)), false, load,
+		          loaded);
 		return;
 	}
 	/* Somebody else makes it: the next boot may find it. */
@@ -158,19 +227,6 @@ void qemu_template_find(struct qemu_template *template, struct qemu_vm *vm)
 static char *own_path(const struct qemu_template *template)
 {
 	return pv_xasprintf("%s/%s.snap", template->all->dir, template->key);
-}
-
-/* It is used from now on; the store gets its copy in a while. */
-static void take(struct qemu_template *template)
-{
-	char *path = own_path(template);
-
-	if (template->all->store != NULL)
-		start_work(template, true, path, install, installed);
-	else
-		unlink(path);
-	free(path);
-	qemu_template_set(template, TEMPLATE_READY);
 }
 
 /* The maker's guest goes on; but if it was to be another one than the template's, the VM goes on from the template. */
@@ -190,25 +246,27 @@ static void saved(void *arg, enum pv_err err, const struct pv_machine_snapshot_d
 {
 	struct qemu_vm *vm = arg;
 	struct qemu_template *template = vm->template;
+	struct qemu_template_work *work;
 	struct pv_errmsg msg = { 0 };
 	char *path = own_path(template);
 
 	(void)done;
+	template->maker = NULL;
 	if (err == PV_OK)
 		err = pv_snapshot_open(path, &template->own, &msg);
 	else
 		msg = *why;
-	template->maker = NULL;
 	if (err == PV_OK) {
-		take(template);
+		work = work_new(template, path);
+		work->own = template->own;
+		memcpy(work->uuid, vm->uuid, sizeof(work->uuid));
+		template->state = TEMPLATE_LOADING;
+		start_job(work, false, search, searched);
 	} else {
 		unlink(path);
-		pv_engine_notice(vm->driver->engine, "no boot template is made of VM %s: %s", vm->name, msg.text);
-		pv_store_unlock(template->lock);
-		template->lock = NULL;
-		qemu_template_set(template, TEMPLATE_USELESS);
+		free(path);
+		useless(template, msg.text);
 	}
-	free(path);
 	go_on(vm);
 }
 

@@ -108,6 +108,7 @@ struct pv_engine {
 	uint64_t admit_counter;
 	uint64_t turn;               /* number of the present turn */
 	bool awake;                  /* this turn does not wait for the world */
+	bool networks_changed;       /* the driver has not been told yet */
 	bool dirty;                  /* appended since the last commit */
 	struct pv_subjects subjects; /* of the event being recorded, as are the streams */
 	uint32_t *streams;

@@ -1,6 +1,7 @@
 /* Decide, append, apply: the way of every event into the journal and the state. */
 #include <time.h>
 
+#include "engine/core/network.h"
 #include "engine/lab/engine_internal.h"
 #include "journal/tables.h"
 #include "proto/mem.h"
@@ -67,6 +68,21 @@ static void store_state(struct pv_engine *engine, uint64_t seq)
 
 /* ---- the way of an event ---- */
 
+/* Can it change who is on a bridge, or how? */
+static bool concerns_networks(const struct pv_engine *engine, const Pv__Event *event)
+{
+	switch (event->body_case) {
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+	case PV__EVENT__BODY_LAB_CLOSED:
+		return true;
+	case PV__EVENT__BODY_VM_DECLARED: /* a bridge may wait for its name */
+	case PV__EVENT__BODY_MEMBERS_INCLUDED:
+		return pv_state_next_bridge(engine->state, 0, 0) != 0;
+	default:
+		return false;
+	}
+}
+
 void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *event)
 {
 	struct pv_track *track = pv_track(engine, event->has_file ? event->file : 0);
@@ -78,6 +94,7 @@ void pv_engine_apply(struct pv_engine *engine, uint64_t seq, const Pv__Event *ev
 		PV_BUG("event %llu was decided but does not apply: %s", (unsigned long long)seq, reason.text);
 	if (track != NULL)
 		pv_track_note(track, event);
+	engine->networks_changed |= concerns_networks(engine, event);
 	for (listener = TAILQ_FIRST(&engine->listeners); listener != NULL; listener = next) {
 		next = TAILQ_NEXT(listener, link);
 		listener->event(listener->arg, seq, event);

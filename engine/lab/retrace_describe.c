@@ -118,6 +118,21 @@ static void describe_named(const char *what, const char *name, const char *does,
 	pv_buf_addstr(out, does);
 }
 
+static void describe_bridge(const struct pv_state *state, const Pv__BridgeChanged *changed, struct pv_buf *out)
+{
+	struct pv_bridge_view bridge;
+
+	describe_named("the bridge", pv_state_bridge(state, changed->bridge, &bridge) ? bridge.name : NULL,
+	               " changes: ", out);
+	pv_buf_addstr(out, field_name(&pv__bridge_changed__descriptor, changed->change_case));
+	if (changed->change_case == PV__BRIDGE_CHANGED__CHANGE_ATTACH) {
+		for (size_t i = 0; i < changed->attach->n_members && i < ARGS_MAX; i++) {
+			pv_buf_addstr(out, " ");
+			quote_text(out, changed->attach->members[i]->name);
+		}
+	}
+}
+
 static void describe_argv(const Pv__RunCall *run, struct pv_buf *out)
 {
 	for (size_t i = 0; run != NULL && i < run->n_argv && i < ARGS_MAX; i++) {
@@ -194,6 +209,9 @@ static void describe_body(const struct pv_state *state, const Pv__Event *event, 
 		break;
 	case PV__EVENT__BODY_BRIDGE_DECLARED:
 		describe_named("the bridge", event->bridge_declared->name, " is declared", out);
+		break;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		describe_bridge(state, event->bridge_changed, out);
 		break;
 	case PV__EVENT__BODY_BARRIER_ARRIVED:
 		describe_named("a task arrives at the barrier", event->barrier_arrived->name, "", out);

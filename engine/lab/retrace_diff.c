@@ -33,6 +33,7 @@ static const struct ignored ignored[] = {
 	{ &pv__file_completed__descriptor, "duration_ns", false },
 	{ &pv__open_stream_call__descriptor, "creation_site", false },
 	{ &pv__open_console_call__descriptor, "creation_site", false },
+	{ &pv__open_capture_call__descriptor, "creation_site", false },
 	{ &pv__host_run_call__descriptor, "output_to_stderr", false }, /* as the flags of this execution want it */
 	{ &pv__script_input__descriptor, "results", false },
 	{ &pv__script_input__descriptor, "data", false },

@@ -158,6 +158,7 @@ static void learn_call(struct pv_diff_names *names, const char *file, const Pv__
 	case PV__CALL_STARTED__OP_OPEN_STREAM:
 	case PV__CALL_STARTED__OP_OPEN_CONSOLE:
 	case PV__CALL_STARTED__OP_SPAWN_WORKER:
+	case PV__CALL_STARTED__OP_OPEN_CAPTURE:
 		break;
 	default:
 		return;

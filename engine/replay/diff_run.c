@@ -96,6 +96,8 @@ static char *object_of(const struct pv_diff_names *names, const struct pv_timeli
 		return pv_xasprintf("lab %s", pv_diff_name(names, PV_DIFF_LAB, event->member_removed->lab));
 	case PV__EVENT__BODY_BRIDGE_DECLARED:
 		return pv_xasprintf("bridge %s", pv_diff_name(names, PV_DIFF_BRIDGE, event->bridge_declared->id));
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		return pv_xasprintf("bridge %s", pv_diff_name(names, PV_DIFF_BRIDGE, event->bridge_changed->bridge));
 	case PV__EVENT__BODY_TEST_LOGGED: /* by any of its tasks */
 	case PV__EVENT__BODY_SCRIPT_INPUT:
 		if (event->task != 0)

@@ -172,6 +172,36 @@ static void put_line(uint32_t lab, const char *what, uint32_t id, FILE *out)
 	fprintf(out, "  lab%u -- %s%u [style=dashed];\n", lab, what, id);
 }
 
+static void put_quoted_label(const char *from, const char *to, const char *sign, FILE *out)
+{
+	put_text(out, from);
+	fputs(sign, out);
+	put_text(out, to);
+}
+
+/* Members by lines, dotted where the link is down; cuts stand on the bridge. */
+static void put_networks(const Pv__LabState *state, FILE *out)
+{
+	for (size_t i = 0; i < state->n_bridges; i++) {
+		const Pv__BridgeSettings *settings = state->bridges[i]->settings;
+
+		for (size_t j = 0; settings != NULL && j < settings->n_members; j++) {
+			if (settings->members[j]->vm != 0)
+				fprintf(out, "  bridge%u -- vm%u%s;\n", state->bridges[i]->id, settings->members[j]->vm,
+				        settings->members[j]->down ? " [style=dotted]" : "");
+		}
+		if (settings == NULL || settings->n_cuts == 0)
+			continue;
+		fprintf(out, "  bridge%u [xlabel=\"", state->bridges[i]->id);
+		for (size_t j = 0; j < settings->n_cuts; j++) {
+			fputs(j > 0 ? "\\n" : "", out);
+			put_quoted_label(settings->cuts[j]->from, settings->cuts[j]->to,
+			                 settings->cuts[j]->both ? " x " : " x> ", out);
+		}
+		fputs("\", color=red];\n", out);
+	}
+}
+
 static void put_shared(const Pv__LabState *state, FILE *out)
 {
 	for (size_t i = 0; i < state->n_vms; i++) {
@@ -208,6 +238,7 @@ void pv_dot_print(const struct pv_state *state, const struct pv_waits *waits, FI
 			put_file(lab_state, file, wait, out);
 	}
 	put_shared(lab_state, out);
+	put_networks(lab_state, out);
 	fputs("}\n", out);
 	pv__lab_state__free_unpacked(lab_state, NULL);
 }

@@ -18,7 +18,7 @@ struct operation {
 	Pv__VmState to;                    /* where it leads when it goes well; UNSPECIFIED: nowhere */
 	Pv__CallEnded__OutcomeCase result; /* when it goes well */
 	bool alongside; /* also while the VM is booted, paused, ...: does not need the guest, or cuts all else short */
-	bool on_host;   /* a command of the host, a fixture: no VM has a part in it */
+	bool on_host;   /* a command of the host, a fixture, or something of a bridge: no VM has a part in it */
 };
 
 #define OP(name)      PV__CALL_STARTED__OP_##name
@@ -51,6 +51,12 @@ static const struct operation operations[] = {
 	{ OP(WORKER_RUN), BOOTED, LEADS_NOWHERE, GIVES(RUN), false, false },
 	{ OP(OPEN_CONSOLE), ANY, LEADS_NOWHERE, GIVES(SPAWNED), true, false },
 	{ OP(READ_CONSOLE), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, false },
+	{ OP(NIC), ANY, LEADS_NOWHERE, GIVES(DONE), true, false },
+	{ OP(NIC_COUNTERS), ANY, LEADS_NOWHERE, GIVES(NIC_COUNTERS), true, false },
+	{ OP(UPLINK), ANY, LEADS_NOWHERE, GIVES(DONE), true, true },
+	{ OP(OPEN_CAPTURE), ANY, LEADS_NOWHERE, GIVES(SPAWNED), true, true },
+	{ OP(READ_CAPTURE), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
+	{ OP(CLOSE_CAPTURE), ANY, LEADS_NOWHERE, GIVES(DONE), true, true },
 	{ OP(HOST_RUN), ANY, LEADS_NOWHERE, GIVES(RUN), true, true },
 	{ OP(HOST_READ), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
 	{ OP(HOST_WRITE), ANY, LEADS_NOWHERE, GIVES(COUNT), true, true },

@@ -96,6 +96,27 @@ static void rewrite_object(struct rewriter *rw, Pv__CallStarted *call)
 	case PV__CALL_STARTED__OP_READ_CONSOLE:
 		KNOWN(CALL, call->read_console->stream);
 		break;
+	case PV__CALL_STARTED__OP_NIC:
+		KNOWN(BRIDGE, call->nic->bridge);
+		break;
+	case PV__CALL_STARTED__OP_UPLINK:
+		KNOWN(BRIDGE, call->uplink->bridge);
+		break;
+	case PV__CALL_STARTED__OP_NIC_COUNTERS:
+		KNOWN(BRIDGE, call->nic_counters->bridge);
+		break;
+	case PV__CALL_STARTED__OP_OPEN_CAPTURE:
+		KNOWN(BRIDGE, call->open_capture->bridge);
+		KNOWN(VM, call->open_capture->nic_of);
+		break;
+	case PV__CALL_STARTED__OP_READ_CAPTURE:
+		KNOWN(BRIDGE, call->read_capture->bridge);
+		KNOWN(CALL, call->read_capture->stream);
+		break;
+	case PV__CALL_STARTED__OP_CLOSE_CAPTURE:
+		KNOWN(BRIDGE, call->close_capture->bridge);
+		KNOWN(CALL, call->close_capture->stream);
+		break;
 	case PV__CALL_STARTED__OP_HOST_READ:
 		KNOWN(CALL, call->host_read->run);
 		break;
@@ -174,6 +195,46 @@ static void rewrite_lab(struct rewriter *rw, Pv__Event *event)
 	default:
 		KNOWN(LAB, event->barrier_withdrawn->lab);
 		KNOWN(TASK, event->barrier_withdrawn->task);
+	}
+}
+
+static void rewrite_attachments(struct rewriter *rw, Pv__Attachment **members, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		KNOWN(VM, members[i]->vm);
+}
+
+static void rewrite_bridge(struct rewriter *rw, Pv__BridgeChanged *changed)
+{
+	KNOWN(BRIDGE, changed->bridge);
+	if (changed->change_case != PV__BRIDGE_CHANGED__CHANGE__NOT_SET && changed->attach == NULL) {
+		rw->ok = false;
+		return;
+	}
+	switch (changed->change_case) {
+	case PV__BRIDGE_CHANGED__CHANGE_ATTACH:
+		rewrite_attachments(rw, changed->attach->members, changed->attach->n_members);
+		break;
+	case PV__BRIDGE_CHANGED__CHANGE_DETACH:
+		KNOWN(VM, changed->detach->vm);
+		break;
+	case PV__BRIDGE_CHANGED__CHANGE_LINK:
+		KNOWN(VM, changed->link->vm);
+		break;
+	case PV__BRIDGE_CHANGED__CHANGE_ROUTE:
+		for (size_t i = 0; i < changed->route->n_bridges; i++)
+			KNOWN(BRIDGE, changed->route->bridges[i]);
+		break;
+	case PV__BRIDGE_CHANGED__CHANGE_SETTINGS:
+		rewrite_attachments(rw, changed->settings->members, changed->settings->n_members);
+		for (size_t i = 0; i < changed->settings->n_routes; i++)
+			KNOWN(BRIDGE, changed->settings->routes[i]);
+		break;
+	case PV__BRIDGE_CHANGED__CHANGE__NOT_SET:
+		rw->ok = false;
+		break;
+	default: /* those that name nobody by an id */
+		break;
 	}
 }
 
@@ -282,6 +343,9 @@ static void rewrite_body(struct rewriter *rw, Pv__Event *event)
 	case PV__EVENT__BODY_FIXTURE_BUILD_DONE:
 	case PV__EVENT__BODY_FIXTURE_CACHE_HIT:
 		rewrite_fixture(rw, event);
+		break;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		rewrite_bridge(rw, event->bridge_changed);
 		break;
 	case PV__EVENT__BODY_CLAIM_ACQUIRED:
 	case PV__EVENT__BODY_CLAIM_RELEASED:

@@ -166,6 +166,7 @@ static uint32_t vm_of(const Pv__Event *event)
 /* The lab that an event is about, or in which its object stands. */
 static uint32_t lab_of(const Pv__Event *event, const struct pv_state *before)
 {
+	struct pv_bridge_view bridge;
 	struct pv_vm_view vm;
 
 	switch (event->body_case) {
@@ -177,6 +178,8 @@ static uint32_t lab_of(const Pv__Event *event, const struct pv_state *before)
 		return event->vm_declared->lab;
 	case PV__EVENT__BODY_BRIDGE_DECLARED:
 		return event->bridge_declared->lab;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		return pv_state_bridge(before, event->bridge_changed->bridge, &bridge) ? bridge.home : 0;
 	default:
 		return vm_of(event) != 0 && pv_state_vm(before, vm_of(event), &vm) ? vm.home : 0;
 	}

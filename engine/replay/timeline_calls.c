@@ -95,6 +95,13 @@ static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
 	case PV__CALL_STARTED__OP_READ_CONSOLE:
 		pv_buf_addf(out, " at byte %" PRIu64, call->read_console->offset);
 		return true;
+	case PV__CALL_STARTED__OP_READ_CAPTURE:
+		pv_buf_addf(out, " %" PRIu64 " at byte %" PRIu64, call->read_capture->stream,
+		            call->read_capture->offset);
+		return true;
+	case PV__CALL_STARTED__OP_CLOSE_CAPTURE:
+		pv_buf_addf(out, " %" PRIu64, call->close_capture->stream);
+		return true;
 	default:
 		return false;
 	}
@@ -214,6 +221,10 @@ void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 		break;
 	case PV__CALL_ENDED__OUTCOME_COUNT:
 		pv_buf_addf(out, ": %" PRIu64 " bytes", call->count->count);
+		break;
+	case PV__CALL_ENDED__OUTCOME_NIC_COUNTERS:
+		pv_buf_addf(out, ": sent %" PRIu64 " frames, got %" PRIu64 ", %" PRIu64 " errors",
+		            call->nic_counters->tx_packets, call->nic_counters->rx_packets, call->nic_counters->errors);
 		break;
 	default:
 		break;

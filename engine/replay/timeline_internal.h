@@ -40,6 +40,9 @@ void pv_say_enum(struct pv_buf *out, const ProtobufCEnumDescriptor *descriptor, 
 void pv_say_text(struct pv_buf *out, const char *before, const char *value);
 /* ", stdout \"...\"", ", stdout 2048 bytes": nothing if there is none. */
 void pv_say_payload(struct pv_buf *out, const char *name, const Pv__Payload *value);
+void pv_say_bridge_changed(const Pv__BridgeChanged *changed, const struct pv_state *before, struct pv_buf *out);
+/* " latency 50 ms, loss 1 % from a to b". */
+void pv_say_impairment(const Pv__Impairment *values, struct pv_buf *out);
 void pv_say_call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out);
 void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf *out);
 

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/core/network.h"
 #include "engine/core/units.h"
 #include "engine/replay/names.h"
 #include "engine/replay/text.h"
@@ -23,6 +24,16 @@ static void vm_object(const struct pv_state *before, uint32_t id, struct pv_buf 
 	if (pv_state_vm(before, id, &vm)) {
 		pv_buf_addstr(out, "vm ");
 		pv_name_vm(before, id, out);
+	}
+}
+
+static void bridge_object(const struct pv_state *before, uint32_t id, struct pv_buf *out)
+{
+	struct pv_bridge_view bridge;
+
+	if (pv_state_bridge(before, id, &bridge)) {
+		pv_buf_addstr(out, "bridge ");
+		pv_name_bridge(before, id, out);
 	}
 }
 
@@ -61,6 +72,9 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 		pv_buf_addstr(out, "bridge ");
 		pv_name_in(before, event->bridge_declared->lab, event->bridge_declared->name, out);
 		break;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		bridge_object(before, event->bridge_changed->bridge, out);
+		break;
 	case PV__EVENT__BODY_MEMBERS_INCLUDED:
 		lab_object(before, event->members_included->lab, out);
 		break;
@@ -68,7 +82,9 @@ void pv_timeline_object(const Pv__Event *event, const struct pv_state *before, s
 		lab_object(before, event->member_removed->lab, out);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
-		if (event->call_started->vm == 0)
+		if (pv_call_is_of_bridge(event->call_started->op_case))
+			bridge_object(before, pv_call_bridge(event->call_started), out);
+		else if (event->call_started->vm == 0)
 			pv_buf_addstr(out, "host");
 		else
 			vm_object(before, event->call_started->vm, out);
@@ -372,6 +388,9 @@ void pv_timeline_what(const Pv__Event *event, const struct pv_state *before, con
 	case PV__EVENT__BODY_MEMBERS_INCLUDED:
 	case PV__EVENT__BODY_MEMBER_REMOVED:
 		lab_event(event, before, out);
+		break;
+	case PV__EVENT__BODY_BRIDGE_CHANGED:
+		pv_say_bridge_changed(event->bridge_changed, before, out);
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
 		pv_say_call_started(event->call_started, op, out);

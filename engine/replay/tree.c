@@ -101,10 +101,24 @@ static void print_lab(const struct printer *p, const Pv__LabNode *lab, bool remo
 
 static void print_bridge(const struct printer *p, const Pv__BridgeNode *bridge, unsigned depth)
 {
+	struct pv_buf lines = { 0 };
+
 	indent(p, depth);
 	fputs("bridge ", p->out);
 	text(p, bridge->name ? bridge->name : "?");
 	fputs(bridge->n_labs == 0 ? "  removed\n" : "\n", p->out);
+	if (bridge->settings != NULL)
+		pv_tree_bridge_lines(p->state, bridge->settings, &lines);
+	for (const char *line = pv_buf_str(&lines); *line != '\0'; line += strcspn(line, "\n") + 1) {
+		indent(p, depth + 1);
+		fprintf(p->out, "%.*s\n", (int)strcspn(line, "\n"), line);
+	}
+	pv_buf_free(&lines);
+	for (size_t i = 0; i < bridge->n_captures; i++) {
+		indent(p, depth + 1);
+		fprintf(p->out, "%s (call %" PRIu64 ")\n", pv_tree_object_word(bridge->captures[i]),
+		        bridge->captures[i]->id);
+	}
 }
 
 static void print_members(const struct printer *p, const Pv__LabNode *lab, unsigned depth)

@@ -1,5 +1,6 @@
 #include <json-c/json.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/core/vm_fsm.h"
 #include "engine/replay/text.h"
@@ -88,12 +89,27 @@ static struct json_object *vm_object(const Pv__LabState *state, const Pv__VmNode
 	return object;
 }
 
-static struct json_object *bridge_object(const Pv__BridgeNode *bridge)
+/* The lines of the tree, as they are. */
+static void add_lines(struct json_object *list, const Pv__LabState *state, const Pv__BridgeSettings *settings)
+{
+	struct pv_buf lines = { 0 };
+
+	pv_tree_bridge_lines(state, settings, &lines);
+	for (const char *line = pv_buf_str(&lines); *line != '\0'; line += strcspn(line, "\n") + 1)
+		json_object_array_add(list, json_object_new_string_len(line, (int)strcspn(line, "\n")));
+	pv_buf_free(&lines);
+}
+
+static struct json_object *bridge_object(const Pv__LabState *state, const Pv__BridgeNode *bridge)
 {
 	struct json_object *object = json_object_new_object();
 
 	add_number(object, "id", bridge->id);
 	add_text(object, "name", bridge->name);
+	if (bridge->settings != NULL) {
+		add_number(object, "number", bridge->settings->number);
+		add_lines(add_list(object, "network"), state, bridge->settings);
+	}
 	if (bridge->n_labs == 0)
 		json_object_object_add(object, "removed", json_object_new_boolean(1));
 	return object;
@@ -163,7 +179,7 @@ static struct json_object *lab_object(const Pv__LabState *state, const Pv__LabNo
 		for (size_t j = 0; j < bridge->n_labs; j++)
 			here |= bridge->labs[j] == lab->id;
 		if (here)
-			json_object_array_add(bridges, bridge_object(bridge));
+			json_object_array_add(bridges, bridge_object(state, bridge));
 	}
 	add_sub_labs(add_list(object, "labs"), state, lab);
 	add_barriers(add_list(object, "barriers"), state, lab->id);

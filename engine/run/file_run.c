@@ -13,7 +13,7 @@
 
 #define CONSOLE_EXCERPT_BYTES 4096
 
-enum phase { PHASE_CHUNK, PHASE_TEST, PHASE_CLOSING_TEST };
+enum phase { PHASE_CHUNK, PHASE_RESET, PHASE_TEST, PHASE_CLOSING_TEST };
 
 struct pv_file_run {
 	struct pv_file_run_config config;
@@ -27,6 +27,8 @@ struct pv_file_run {
 	bool timed_out;
 	char *stop_reason; /* set: no further test begins */
 	char *chunk_error;
+	bool used;         /* a test has run since the baseline of provium.reset_between_tests, or the last reset */
+	char *reset_error; /* the tests that are left fail with it */
 	struct pv_engine_timer timer;
 	struct pv_deferred timeout;
 };
@@ -155,8 +157,37 @@ static void test_done(void *arg, Pv__Verdict verdict, const char *message)
 	pv_lua_run_close_lab(run->lua, run->test_lab, test_scope_closed);
 }
 
+/* Behind a reset that failed. */
+static void fail_test(struct pv_file_run *run, const struct pv_script_test *test)
+{
+	run->test_started_ns = pv_engine_mono_ns(run->config.engine);
+	if (propose_test_started(run, test) && propose_test_ended(run, PV__VERDICT__VERDICT_FAILED, run->reset_error))
+		return;
+	run->index = pv_script_test_count(pv_lua_run_script(run->lua));
+}
+
+static void reset_done(void *arg, Pv__Verdict verdict, const char *message)
+{
+	struct pv_file_run *run = arg;
+
+	if (pv_engine_is_lost(run->config.engine, run->config.file))
+		return;
+	run->used = false;
+	if (verdict != PV__VERDICT__VERDICT_PASSED)
+		run->reset_error =
+		    pv_xasprintf("the lab could not be reset after the test before: %s", message ? message : "?");
+	next_test(run);
+}
+
+static void reset(struct pv_file_run *run)
+{
+	run->phase = PHASE_RESET;
+	pv_script_start_reset(pv_lua_run_script(run->lua), reset_done, run);
+}
+
 static void start_test(struct pv_file_run *run, const struct pv_script_test *test)
 {
+	run->used = true;
 	run->phase = PHASE_TEST;
 	run->test_started_ns = pv_engine_mono_ns(run->config.engine);
 	if (!propose_test_started(run, test) ||
@@ -188,25 +219,53 @@ static void next_test(struct pv_file_run *run)
 
 	for (; !run->stop_reason && run->index < pv_script_test_count(pv_lua_run_script(run->lua)); run->index++) {
 		pv_script_test(pv_lua_run_script(run->lua), run->index, &test);
-		if (!skip_test(run, &test)) {
-			start_test(run, &test);
-			return;
+		if (skip_test(run, &test))
+			continue;
+		if (run->reset_error) {
+			fail_test(run, &test);
+			continue;
 		}
+		/* Not before there is a test that wants it. */
+		if (run->used && pv_script_resets(pv_lua_run_script(run->lua)))
+			reset(run);
+		else
+			start_test(run, &test);
+		return;
 	}
 	if (!pv_engine_is_lost(run->config.engine, run->config.file))
 		pv_lua_run_end(run->lua);
+}
+
+static void fail_chunk(struct pv_file_run *run, const char *message)
+{
+	run->chunk_error = pv_xstrdup(message ? message : "the main chunk failed without a reason");
+	pv_lua_run_end(run->lua);
+}
+
+static void baseline_done(void *arg, Pv__Verdict verdict, const char *message)
+{
+	struct pv_file_run *run = arg;
+
+	if (pv_engine_is_lost(run->config.engine, run->config.file))
+		return;
+	if (verdict == PV__VERDICT__VERDICT_PASSED)
+		next_test(run);
+	else
+		fail_chunk(run, message);
 }
 
 static void chunk_done(void *arg, Pv__Verdict verdict, const char *message)
 {
 	struct pv_file_run *run = arg;
 
-	if (verdict == PV__VERDICT__VERDICT_PASSED) {
+	if (verdict == PV__VERDICT__VERDICT_PASSED && pv_script_resets(pv_lua_run_script(run->lua))) {
+		run->phase = PHASE_RESET;
+		pv_script_start_baseline(pv_lua_run_script(run->lua), baseline_done, run);
+	} else if (verdict == PV__VERDICT__VERDICT_PASSED) {
 		next_test(run);
-		return;
+	} else {
+		fail_chunk(run, message);
 	}
-	run->chunk_error = pv_xstrdup(message ? message : "the main chunk failed without a reason");
-	pv_lua_run_end(run->lua);
 }
 
 /* ---- interruption ---- */
@@ -326,5 +385,6 @@ void pv_file_run_destroy(struct pv_file_run *run)
 	pv_lua_run_destroy(run->lua);
 	free(run->stop_reason);
 	free(run->chunk_error);
+	free(run->reset_error);
 	free(run);
 }

@@ -133,6 +133,7 @@ void pv_fixture_entries_free(struct pv_fixture_entry *entries, size_t n)
 /* ---- cleaning ---- */
 
 struct cleaning {
+	const char *unnamed; /* what an entry without a name is; NULL: not known */
 	void (*kept)(void *arg, const struct pv_fixture_entry *entry);
 	void *arg;
 	size_t *removed;
@@ -174,6 +175,8 @@ static enum pv_err clean_store(struct pv_store *store, const struct cleaning *cl
 			++*cleaning->removed;
 			*cleaning->bytes += entries[i].entry.bytes;
 		} else if (err == PV_ERR_BUSY) {
+			if (!entries[i].name && cleaning->unnamed)
+				entries[i].name = pv_xstrdup(cleaning->unnamed);
 			cleaning->kept(cleaning->arg, &entries[i]);
 			err = PV_OK;
 		}
@@ -205,13 +208,14 @@ enum pv_err pv_fixture_cache_clean(const struct pv_config *config,
                                    void (*kept)(void *arg, const struct pv_fixture_entry *entry), void *arg,
                                    size_t *removed, uint64_t *bytes, struct pv_errmsg *msg)
 {
-	struct cleaning cleaning = { kept, arg, removed, bytes };
+	struct cleaning cleaning = { "(boot template)", kept, arg, removed, bytes };
 	char *templates = pv_xasprintf("%s/" TEMPLATES, config->cache_dir);
 	enum pv_err err;
 
 	*removed = 0;
 	*bytes = 0;
 	err = clean_dir(templates, &cleaning, msg);
+	cleaning.unnamed = NULL;
 	if (!err)
 		err = clean_dir(config->cache_dir, &cleaning, msg);
 	free(templates);

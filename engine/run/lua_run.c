@@ -134,8 +134,10 @@ static void root_closed(void *arg)
 {
 	struct pv_lua_run *run = arg;
 
-	if (pv_engine_is_lost(run->config.engine, run->config.file) || !propose_claim_released(run) ||
-	    !propose_completed(run))
+	if (pv_engine_is_lost(run->config.engine, run->config.file))
+		return;
+	pv_script_remove_snapshots(run->script);
+	if (!propose_claim_released(run) || !propose_completed(run))
 		return;
 	run->phase = PHASE_COMPLETED;
 	run->config.completed(run->config.arg);

@@ -69,7 +69,7 @@ static void take_profile(struct pv_profile *out, const Pv__Profile *in)
 		.memory_bytes = in->memory_bytes,
 		.cpus = in->cpus,
 		.machine = copy_text(in->machine),
-		.net = true,
+		.net = !in->no_net,
 	};
 }
 

@@ -68,6 +68,7 @@ static Pv__Profile *profile_message(const struct pv_config *config, size_t index
 	message->memory_bytes = profile->memory_bytes;
 	message->cpus = profile->cpus;
 	message->machine = profile->machine;
+	message->has_no_net = message->no_net = !profile->net;
 	set_hash(&message->has_kernel_sha256, &message->kernel_sha256, profile->kernel);
 	set_hash(&message->has_initrd_sha256, &message->initrd_sha256, profile->initrd);
 	for (size_t i = 0; i < index; i++) { /* the version is asked once a binary */

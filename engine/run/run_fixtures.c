@@ -1,6 +1,5 @@
 /* The fixtures of a run. */
-#include <sys/stat.h>
-
+#include "engine/run/fixture_cache.h"
 #include "engine/run/run_internal.h"
 
 static void account(void *arg, uint32_t builder, uint32_t file)
@@ -17,19 +16,13 @@ static void changed(void *arg)
 	pv_engine_defer(run->engine, &run->advance);
 }
 
-/* Before anything is dispatched. A cache that was never used is not made for it. */
+/* Before anything is dispatched. */
 static void evict(const struct pv_config *config)
 {
 	struct pv_errmsg msg = { .text = "" };
-	struct pv_store *store = NULL;
-	struct stat st;
 
-	if (stat(config->cache_dir, &st) != 0)
-		return;
-	if (pv_store_open(config->cache_dir, &store, &msg) != PV_OK ||
-	    pv_store_evict(store, config->cache_max_bytes, &msg) != PV_OK)
+	if (pv_fixture_cache_evict(config, &msg) != PV_OK)
 		pv_run_say("warning: the fixture cache could not be looked through: %s", msg.text);
-	pv_store_close(store);
 }
 
 void pv_run_start_fixtures(struct pv_run *run)

@@ -104,6 +104,15 @@ static void on_outcome(void *arg, const Pv__CallEnded *ended)
 		pv_buf_addstr(&slot->err, ended->fixture->key != NULL ? ended->fixture->key : "");
 		slot->built = ended->fixture->built;
 		break;
+	case PV__CALL_ENDED__OUTCOME_NIC_COUNTERS:
+		slot->nic = (struct pv_nic_counts){
+			.rx_bytes = ended->nic_counters->rx_bytes,
+			.tx_bytes = ended->nic_counters->tx_bytes,
+			.rx_packets = ended->nic_counters->rx_packets,
+			.tx_packets = ended->nic_counters->tx_packets,
+			.errors = ended->nic_counters->errors,
+		};
+		break;
 	case PV__CALL_ENDED__OUTCOME_COUNT:
 		slot->count = ended->count->count;
 		break;

@@ -30,6 +30,9 @@ struct pv_call_slot {
 	bool eof;
 	bool timed_out;
 	bool built;    /* a fixture, by this call */
+	struct pv_nic_counts {
+		uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets, errors;
+	} nic;
 	int sys_errno; /* with an error that the guest gave */
 	Pv__ErrorKind error_kind;
 	struct pv_buf out; /* stdout of a run; data of a file or stream; path of a fixture's entry */

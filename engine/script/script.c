@@ -6,6 +6,7 @@
 
 #include "engine/script/builder.h"
 #include "engine/script/host_file.h"
+#include "engine/script/reset.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/source.h"
@@ -60,7 +61,7 @@ static int open_all(lua_State *L)
 		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
 		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
 		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,      pv_open_iofile,
-		pv_open_command,    pv_open_io,      pv_open_snapshot,
+		pv_open_command,    pv_open_io,      pv_open_snapshot,   pv_open_nic,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 
@@ -121,6 +122,7 @@ void pv_script_destroy(struct pv_script *script)
 	script->closing = true;
 	lua_close(script->L);
 	pv_test_list_destroy(script->tests);
+	pv_baseline_destroy(script->baseline);
 	free(script->path);
 	free(script->shown_path);
 	free(script->source);

@@ -86,6 +86,15 @@ void pv_script_test(const struct pv_script *script, size_t index, struct pv_scri
 void pv_script_start_test(struct pv_script *script, size_t index, uint32_t test, uint32_t lab, pv_script_done_cb *done,
                           void *arg);
 
+/* provium.reset_between_tests: behind a chunk that has passed, the root lab is saved as the baseline; between two tests, when the scope of the first is
+ * closed, what is newer in the root lab is closed, and its VMs go back to the baseline. Nothing else may run; `done` as of a chunk. */
+bool pv_script_resets(const struct pv_script *script);
+void pv_script_start_baseline(struct pv_script *script, pv_script_done_cb *done, void *arg);
+void pv_script_start_reset(struct pv_script *script, pv_script_done_cb *done, void *arg);
+
+/* The temporary snapshots of the script's file go; when its root lab is closed. Nothing while its record is gone through again. */
+void pv_script_remove_snapshots(struct pv_script *script);
+
 /* Cancels what runs (chunk or test): tasks end without catching it, open calls are cancelled; `done` follows with `verdict` and
  * `reason`. Nothing if nothing runs. */
 void pv_script_cancel(struct pv_script *script, Pv__Verdict verdict, const char *reason);

@@ -74,8 +74,10 @@ struct pv_script {
 
 	struct pv_unit unit;
 	struct pv_test_list *tests;
-	uint64_t timeout_ns;  /* provium.timeout; 0: none */
-	uint64_t n_snapshots; /* temporary ones that were made */
+	uint64_t timeout_ns;          /* provium.timeout; 0: none */
+	uint64_t n_snapshots;         /* temporary ones that were made */
+	bool resets;                  /* provium.reset_between_tests */
+	struct pv_baseline *baseline; /* NULL: none was made */
 };
 
 /* The script of a Lua state or coroutine. */
@@ -134,6 +136,7 @@ void pv_open_handles(lua_State *L);
 void pv_open_claim(lua_State *L);
 void pv_open_lab(lua_State *L);
 void pv_open_bridge(lua_State *L);
+void pv_open_nic(lua_State *L);
 void pv_open_vm(lua_State *L);
 void pv_open_run_result(lua_State *L);
 void pv_open_process(lua_State *L);

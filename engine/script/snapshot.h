@@ -39,7 +39,4 @@ int pv_lab_save(lua_State *L, const char *what, uint32_t lab, const char *dir, p
  * them. Raises. */
 void pv_snapshot_push_facts(lua_State *L, const char *what, const char *path);
 
-/* The temporary snapshots of the script's file go; when it is over. Nothing while its record is gone through again. */
-void pv_snapshots_remove(struct pv_script *script);
-
 #endif

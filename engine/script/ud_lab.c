@@ -4,6 +4,7 @@
 
 #include <lualib.h>
 
+#include "engine/lab/network_numbers.h"
 #include "engine/script/args.h"
 #include "engine/script/boot_opts.h"
 #include "engine/script/handles.h"
@@ -73,6 +74,7 @@ static int lab_bridge(lua_State *L)
 	id = pv_state_find(pv_engine_state(script->engine), declared.lab, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE,
 	                   declared.name);
 	if (id == 0) {
+		declared.number = pv_bridge_number_for(pv_engine_state(script->engine), script->file, declared.name);
 		pv_proposal_init(&proposal, script, L);
 		proposal.event.body_case = PV__EVENT__BODY_BRIDGE_DECLARED;
 		proposal.event.bridge_declared = &declared;
@@ -149,6 +151,10 @@ static bool push_field(lua_State *L, const char *key)
 	const struct pv_handle *handle = lua_touserdata(L, 1);
 	const struct pv_script *script = pv_script_of(L);
 
+	if (handle->is_scope && strcmp(key, "reset_between_tests") == 0) {
+		lua_pushboolean(L, script->resets);
+		return true;
+	}
 	if (!handle->is_scope || strcmp(key, "timeout") != 0)
 		return false;
 	if (script->timeout_ns == 0)
@@ -187,6 +193,15 @@ static int lab_index(lua_State *L)
 	return 1;
 }
 
+static void set_resets(lua_State *L)
+{
+	struct pv_script *script = pv_script_of(L);
+
+	if (script->unit.is_test)
+		pv_raise(L, "provium.reset_between_tests: only at file scope, not inside a test");
+	script->resets = !lua_isnil(L, 3) && pv_arg_bool(L, 3, "provium.reset_between_tests");
+}
+
 static int lab_newindex(lua_State *L)
 {
 	const struct pv_handle *handle = lua_touserdata(L, 1);
@@ -196,9 +211,10 @@ static int lab_newindex(lua_State *L)
 	if (handle->is_scope && strcmp(key, "timeout") == 0)
 		script->timeout_ns = lua_isnil(L, 3) ? 0 : pv_arg_duration(L, 3, "provium.timeout");
 	else if (handle->is_scope && strcmp(key, "reset_between_tests") == 0)
-		pv_raise(L, "provium.reset_between_tests: not supported yet");
+		set_resets(L);
 	else
-		pv_raise(L, "lab.%s: cannot be assigned (only provium.timeout can)", key);
+		pv_raise(L, "lab.%s: cannot be assigned (only provium.timeout and provium.reset_between_tests can)",
+		         key);
 	return 0;
 }
 

@@ -166,7 +166,7 @@ void pv_open_snapshot(lua_State *L)
 
 /* ---- the end of the file ---- */
 
-void pv_snapshots_remove(struct pv_script *script)
+void pv_script_remove_snapshots(struct pv_script *script)
 {
 	const char *run_dir = pv_engine_run_dir(script->engine);
 	char *dir = NULL;

@@ -1,4 +1,4 @@
-/* The streams of scripts: Tail (of a file, of a process's output) and ConsoleStream.
+/* The streams of scripts: Tail (of a file, of a process's output), ConsoleStream and Capture.
  *
  * A read is a call at an offset; what came with it and was not given to the script yet is pending here, so bytes after a match and after a
  * timeout come next. */
@@ -7,20 +7,23 @@
 
 #include "engine/script/args.h"
 #include "engine/script/call.h"
+#include "engine/script/networks.h"
 #include "engine/script/objects.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/timer.h"
 
-#define CHUNK_MAX           65536u
-#define NEXT_TIMEOUT_NS     10000000000u
-#define DRAIN_TIMEOUT_NS    500000000u
-#define STREAM_CLOSED(type) ((type)->is_console ? "console closed" : "stream closed")
+#define CHUNK_MAX        65536u
+#define NEXT_TIMEOUT_NS  10000000000u
+#define DRAIN_TIMEOUT_NS 500000000u
+#define STREAM_CLOSED(type)                                                                                            \
+	((type)->is_console ? "console closed" : (type)->bridge != 0 ? "capture closed" : "stream closed")
 
 /* The first user value of a ConsoleStream is its Console. */
 struct stream {
 	struct pv_object_ref ref;
 	bool is_console;
+	uint32_t bridge; /* of a Capture; 0: it is none */
 	bool eof;
 	uint64_t at;      /* offset behind `pending` */
 	uint64_t reading; /* serial of the unit in which a read is at work; 0: none */
@@ -34,6 +37,8 @@ static struct stream *check(lua_State *L, const char *what)
 	struct stream *stream = luaL_testudata(L, 1, PV_CONSOLE_STREAM_TYPE);
 
 	pv_task_current(L, what);
+	if (stream == NULL)
+		stream = luaL_testudata(L, 1, PV_CAPTURE_TYPE);
 	return stream != NULL ? stream : pv_check_object(L, what, PV_TAIL_TYPE);
 }
 
@@ -107,6 +112,24 @@ int pv_console_stream_open(lua_State *L, const char *what, uint32_t vm)
 	return pv_call_one(L, what, vm, &started, opened);
 }
 
+int pv_capture_open(lua_State *L, const char *what, uint32_t bridge, uint32_t nic_of)
+{
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__OpenCaptureCall call = PV__OPEN_CAPTURE_CALL__INIT;
+	Pv__Site site = PV__SITE__INIT;
+	struct stream *stream = push_stream(L, PV_CAPTURE_TYPE, 0, &site);
+
+	stream->bridge = bridge;
+	call.has_bridge = 1;
+	call.bridge = bridge;
+	call.has_nic_of = nic_of != 0;
+	call.nic_of = nic_of;
+	call.creation_site = site.source != NULL ? &site : NULL;
+	started.op_case = PV__CALL_STARTED__OP_OPEN_CAPTURE;
+	started.open_capture = &call;
+	return pv_call_one(L, what, 0, &started, opened);
+}
+
 /* ---- reading ---- */
 
 /* What a reading method does, at 2 of its stack; the stream is at 1. */
@@ -154,17 +177,24 @@ static int read_more(lua_State *L, struct stream *stream, const struct reading *
 	Pv__CallStarted started = PV__CALL_STARTED__INIT;
 	Pv__ReadStreamCall read = PV__READ_STREAM_CALL__INIT;
 	Pv__ReadConsoleCall console = PV__READ_CONSOLE_CALL__INIT;
+	Pv__ReadCaptureCall capture = PV__READ_CAPTURE_CALL__INIT;
 	uint64_t left_ns = pv_limit_left(L, &reading->limit);
 
 	read.has_stream = read.has_offset = read.has_max = read.has_timeout_ms = 1;
-	console.stream = read.stream = stream->ref.id;
-	console.offset = read.offset = stream->at;
-	console.max = read.max = CHUNK_MAX;
-	console.timeout_ms = read.timeout_ms = (left_ns + 999999) / 1000000;
+	capture.stream = console.stream = read.stream = stream->ref.id;
+	capture.offset = console.offset = read.offset = stream->at;
+	capture.max = console.max = read.max = CHUNK_MAX;
+	capture.timeout_ms = console.timeout_ms = read.timeout_ms = (left_ns + 999999) / 1000000;
+	capture.has_stream = capture.has_offset = capture.has_max = capture.has_timeout_ms = 1;
 	console.has_stream = console.has_offset = console.has_max = console.has_timeout_ms = 1;
 	if (stream->is_console) {
 		started.op_case = PV__CALL_STARTED__OP_READ_CONSOLE;
 		started.read_console = &console;
+	} else if (stream->bridge != 0) {
+		capture.has_bridge = 1;
+		capture.bridge = stream->bridge;
+		started.op_case = PV__CALL_STARTED__OP_READ_CAPTURE;
+		started.read_capture = &capture;
 	} else {
 		started.op_case = PV__CALL_STARTED__OP_READ_STREAM;
 		started.read_stream = &read;
@@ -336,6 +366,22 @@ static int stream_drain(lua_State *L)
 
 /* ---- the rest ---- */
 
+static int close_capture(lua_State *L, const struct stream *stream)
+{
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__CloseCaptureCall call = PV__CLOSE_CAPTURE_CALL__INIT;
+	struct pv_object_view view;
+
+	if (!pv_state_capture(pv_engine_state(pv_script_of(L)->engine), stream->bridge, stream->ref.id, &view))
+		return 0;
+	call.has_bridge = call.has_stream = 1;
+	call.bridge = stream->bridge;
+	call.stream = stream->ref.id;
+	started.op_case = PV__CALL_STARTED__OP_CLOSE_CAPTURE;
+	started.close_capture = &call;
+	return pv_call_one(L, "stream:close", 0, &started, pv_object_closed);
+}
+
 static int stream_close(lua_State *L)
 {
 	struct stream *stream = check(L, "stream:close");
@@ -345,6 +391,8 @@ static int stream_close(lua_State *L)
 	pv_arg_end(L, 1, "stream:close");
 	pv_buf_free(&stream->pending);
 	stream->ref.closed = true;
+	if (stream->bridge != 0)
+		return close_capture(L, stream);
 	if (!pv_object_is_there(L, &stream->ref))
 		return 0;
 	call.has_stream = 1;
@@ -382,7 +430,10 @@ static int stream_tostring(lua_State *L)
 {
 	const struct stream *stream = lua_touserdata(L, 1);
 
-	lua_pushfstring(L, "%s %I", stream->is_console ? PV_CONSOLE_STREAM_TYPE : PV_TAIL_TYPE,
+	lua_pushfstring(L, "%s %I",
+	                stream->is_console    ? PV_CONSOLE_STREAM_TYPE
+	                : stream->bridge != 0 ? PV_CAPTURE_TYPE
+	                                      : PV_TAIL_TYPE,
 	                (LUAI_UACINT)stream->ref.id);
 	return 1;
 }
@@ -411,4 +462,5 @@ void pv_open_stream(lua_State *L)
 {
 	new_type(L, PV_TAIL_TYPE);
 	new_type(L, PV_CONSOLE_STREAM_TYPE);
+	new_type(L, PV_CAPTURE_TYPE);
 }

@@ -172,7 +172,7 @@ void pv_open_vm(lua_State *L)
 		{ "resume", vm_resume },   { "reset", vm_reset },       { "state", vm_state }, { "name", vm_name },
 		{ "profile", vm_profile }, { "cid", vm_cid },           { NULL, NULL },
 	};
-	luaL_Reg all[32] = { { NULL, NULL } };
+	luaL_Reg all[64] = { { NULL, NULL } };
 	size_t n = 0;
 
 	add_methods(all, &n, methods);
@@ -181,5 +181,6 @@ void pv_open_vm(lua_State *L)
 	add_methods(all, &n, pv_vm_push_methods);
 	add_methods(all, &n, pv_vm_object_methods);
 	add_methods(all, &n, pv_vm_snapshot_methods);
+	add_methods(all, &n, pv_vm_nic_methods);
 	pv_new_type(L, PV_VM_TYPE, "vm", all, vm_tostring);
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/core/network.h"
 #include "engine/script/args.h"
 #include "engine/script/handles.h"
 #include "engine/script/objects.h"
@@ -105,14 +106,24 @@ static int vm_spawn_worker(lua_State *L)
 
 /* ---- counts ---- */
 
+/* Captures that see the VM are among them. */
 static lua_Integer count_streams(lua_State *L, uint32_t vm)
 {
 	const struct pv_state *state = pv_engine_state(pv_script_of(L)->engine);
+	uint32_t file = pv_script_of(L)->file;
 	struct pv_object_view object = { 0 };
 	lua_Integer n = 0;
 
 	while (pv_state_object_after(state, vm, object.id, &object))
 		n += object.kind == PV__OBJECT_KIND__OBJECT_KIND_STREAM;
+	for (uint32_t bridge = pv_state_next_bridge(state, file, 0); bridge != 0;
+	     bridge = pv_state_next_bridge(state, file, bridge)) {
+		object.id = 0;
+		if (pv_bridge_member_vm(pv_state_bridge_settings(state, bridge), vm) == NULL)
+			continue;
+		while (pv_state_capture_after(state, bridge, object.id, &object))
+			n += object.owner == 0 || object.owner == vm;
+	}
 	return n;
 }
 

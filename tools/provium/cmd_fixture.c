@@ -136,33 +136,29 @@ static enum pv_err stale(const struct flags *flags, const struct pv_config *conf
 
 /* ---- build and rebuild ---- */
 
-/* The fixture in the cache, as either kind. */
+/* What the cache has of a fixture, as either kind. */
 struct found {
 	bool hit;
-	bool corrupt;
-	char key[PV_FIXTURE_KEY_CHARS + 1];
-	enum pv_store_kind kind; /* of what is there, or what the builder probably makes */
+	enum pv_store_kind kind; /* that the builder probably makes */
 };
 
-static enum pv_err look(const struct pv_fixture_cache *cache, const char *name, struct found *out,
-                        struct pv_errmsg *msg)
+/* With `remove`, what is there goes. */
+static enum pv_err look_as(const struct pv_fixture_cache *cache, const char *name, enum pv_store_kind kind, bool remove,
+                           struct found *out, struct pv_errmsg *msg)
 {
-	static const enum pv_store_kind kinds[] = { PV_STORE_VM, PV_STORE_LAB };
+	struct pv_fixture_look look;
+	enum pv_err err = pv_fixture_look(cache->keys, cache->store, name, kind, &look, msg);
 
-	*out = (struct found){ .hit = false };
-	for (size_t i = 0; i < 2 && !out->hit && !out->corrupt; i++) {
-		struct pv_fixture_look found;
-		enum pv_err err = pv_fixture_look(cache->keys, cache->store, name, kinds[i], &found, msg);
-
-		if (err)
-			return err;
-		*out = (struct found){ .hit = found.hit, .corrupt = found.corrupt, .kind = kinds[i] };
-		memcpy(out->key, found.key, sizeof(out->key));
-		if (!found.hit && !found.corrupt)
-			out->kind = pv_build_guess(cache->store, name, found.builder);
-		pv_fixture_look_free(&found);
-	}
-	return PV_OK;
+	if (err)
+		return err;
+	if (kind == PV_STORE_VM)
+		out->kind = pv_build_guess(cache->store, name, look.builder);
+	if (remove && (look.hit || look.corrupt))
+		err = pv_store_remove(cache->store, look.key, msg);
+	else
+		out->hit |= look.hit;
+	pv_fixture_look_free(&look);
+	return err;
 }
 
 /* What is in the cache of it. */
@@ -177,11 +173,9 @@ static enum pv_err look_up(const struct flags *flags, const struct pv_config *co
 		err = pv_fixture_cache_open(config, (const char *const *)found.roots, found.n_roots,
 		                            flags->accel < 0 ? NULL : accels[flags->accel], &cache, msg);
 	if (!err) {
-		err = look(&cache, name, out, msg);
-		if (!err && remove && (out->hit || out->corrupt)) {
-			err = pv_store_remove(cache.store, out->key, msg);
-			out->hit = out->corrupt = false;
-		}
+		err = look_as(&cache, name, PV_STORE_VM, remove, out, msg);
+		if (!err)
+			err = look_as(&cache, name, PV_STORE_LAB, remove, out, msg);
 		pv_fixture_cache_close(&cache);
 	}
 	pv_found_free(&found);

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 step=${SWEEP_STEP:-9}
 preload=$PV_TEST_BIN/crash_at.so
 profile
-cp "$here/sweep.lua" sweep.test.lua
+cp "${SWEEP_LUA:-$here/sweep.lua}" sweep.test.lua
 
 # crash DIRECTORY VARIABLE: the lab, with the crash that the variable asks for; its exit code in $code.
 crash() {
@@ -42,7 +42,7 @@ crash undisturbed CRASH_COUNT="$work/count"
 [ "$code" = 0 ] || fail "the lab itself fails"
 report >wanted
 commits=$(cut -d' ' -f1 count)
-[ "$commits" -gt 50 ] || fail "only $commits commits: the lab does too little"
+[ "$commits" -gt "${SWEEP_LEAST:-50}" ] || fail "only $commits commits: the lab does too little"
 
 # The first two commits make the journal: the run has not begun.
 at=3

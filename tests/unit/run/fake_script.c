@@ -9,6 +9,7 @@
 const struct fake_file *fake_files;
 void (*fake_hanging)(void);
 int fake_scripts_alive;
+unsigned fake_resets;
 
 struct pv_script {
 	struct pv_engine *engine;
@@ -76,6 +77,34 @@ void pv_script_start_chunk(struct pv_script *script, pv_script_done_cb *done, vo
 		end_with(script, error ? PV__VERDICT__VERDICT_FAILED : PV__VERDICT__VERDICT_PASSED, error);
 }
 
+bool pv_script_resets(const struct pv_script *script)
+{
+	return script->file->resets;
+}
+
+static void end_at_once(struct pv_script *script, const char *error, pv_script_done_cb *done, void *arg)
+{
+	begin(script, done, arg);
+	end_with(script, error ? PV__VERDICT__VERDICT_FAILED : PV__VERDICT__VERDICT_PASSED, error);
+}
+
+void pv_script_start_baseline(struct pv_script *script, pv_script_done_cb *done, void *arg)
+{
+	fake_resets = 0;
+	end_at_once(script, script->file->baseline_error, done, arg);
+}
+
+void pv_script_start_reset(struct pv_script *script, pv_script_done_cb *done, void *arg)
+{
+	fake_resets++;
+	end_at_once(script, script->file->reset_error, done, arg);
+}
+
+void pv_script_remove_snapshots(struct pv_script *script)
+{
+	PV_ASSERT(!script->running);
+}
+
 size_t pv_script_test_count(const struct pv_script *script)
 {
 	size_t n = 0;
@@ -136,6 +165,12 @@ void pv_script_prompt(struct pv_script *script, uint32_t task, const char *messa
 	(void)script;
 	(void)task;
 	(void)message;
+}
+
+const char *pv_script_built(const struct pv_script *script)
+{
+	(void)script;
+	return NULL;
 }
 
 bool pv_script_only_waits(const struct pv_script *script)

@@ -20,6 +20,9 @@ struct fake_file {
 	const char *path; /* name of the file, without directory; NULL ends the list */
 	const char *chunk_error;
 	bool chunk_hangs;
+	bool resets; /* provium.reset_between_tests */
+	const char *baseline_error;
+	const char *reset_error;
 	struct fake_test tests[6];
 };
 
@@ -29,5 +32,7 @@ extern const struct fake_file *fake_files;
 extern void (*fake_hanging)(void);
 /* Scripts that exist. */
 extern int fake_scripts_alive;
+/* Resets since the last baseline. */
+extern unsigned fake_resets;
 
 #endif

@@ -230,6 +230,81 @@ static void test_file_run__timeout_fails_the_running_test_and_begins_no_other(vo
 	       ": file timed out\n");
 }
 
+/* Between tests that run, and not for those that are skipped. */
+static void test_file_run__resets_between_tests(void **state)
+{
+	static const struct fake_file files[] = { { .path = "a.test.lua",
+		                                    .resets = true,
+		                                    .tests = { { .name = "one", .verdict = FAILED, .message = "no" },
+		                                               { .name = "two", .skip_reason = "later" },
+		                                               { .name = "three", .verdict = PASSED },
+		                                               { .name = "four", .skip_reason = "later" } } },
+		                                  { .path = NULL } };
+
+	(void)state;
+	expect(files, &no_filters, 0,
+	       ": file dispatched\n"
+	       "lab provium: root lab created\n"
+	       "one / : test begins\n"
+	       "one / lab provium: test lab created\n"
+	       "one / : test failed: no\n"
+	       "one / lab provium: lab closed\n"
+	       "two / : test skipped: later\n"
+	       "three / : test begins\n"
+	       "three / lab provium: test lab created\n"
+	       "three / : test passed\n"
+	       "three / lab provium: lab closed\n"
+	       "four / : test skipped: later\n"
+	       "lab provium: lab closed\n"
+	       ": file failed\n");
+	assert_int_equal(fake_resets, 1);
+}
+
+static void test_file_run__a_failed_reset_fails_the_tests_that_are_left(void **state)
+{
+	static const struct fake_file files[] = { { .path = "a.test.lua",
+		                                    .resets = true,
+		                                    .reset_error = "a: no space",
+		                                    .tests = { { .name = "one", .verdict = PASSED },
+		                                               { .name = "two", .verdict = PASSED },
+		                                               { .name = "three", .skip_reason = "later" },
+		                                               { .name = "four", .verdict = PASSED } } },
+		                                  { .path = NULL } };
+
+	(void)state;
+	expect(files, &no_filters, 0,
+	       ": file dispatched\n"
+	       "lab provium: root lab created\n"
+	       "one / : test begins\n"
+	       "one / lab provium: test lab created\n"
+	       "one / : test passed\n"
+	       "one / lab provium: lab closed\n"
+	       "two / : test begins\n"
+	       "two / : test failed: the lab could not be reset after the test before: a: no space\n"
+	       "three / : test skipped: later\n"
+	       "four / : test begins\n"
+	       "four / : test failed: the lab could not be reset after the test before: a: no space\n"
+	       "lab provium: lab closed\n"
+	       ": file failed\n");
+	assert_int_equal(fake_resets, 1);
+}
+
+static void test_file_run__without_a_baseline_the_file_fails_at_load(void **state)
+{
+	static const struct fake_file files[] = { { .path = "a.test.lua",
+		                                    .resets = true,
+		                                    .baseline_error = "would auto-snapshot a live stream",
+		                                    .tests = { { .name = "one", .verdict = PASSED } } },
+		                                  { .path = NULL } };
+
+	(void)state;
+	expect(files, &no_filters, 0,
+	       ": file dispatched\n"
+	       "lab provium: root lab created\n"
+	       "lab provium: lab closed\n"
+	       ": file failed: would auto-snapshot a live stream\n");
+}
+
 static void test_file_run__timeout_in_the_chunk(void **state)
 {
 	static const struct fake_file files[] = { { .path = "a.test.lua", .chunk_hangs = true }, { .path = NULL } };
@@ -312,6 +387,9 @@ int main(void)
 		cmocka_unit_test(test_file_run__broken_chunk),
 		cmocka_unit_test(test_file_run__timeout_fails_the_running_test_and_begins_no_other),
 		cmocka_unit_test(test_file_run__timeout_in_the_chunk),
+		cmocka_unit_test(test_file_run__resets_between_tests),
+		cmocka_unit_test(test_file_run__a_failed_reset_fails_the_tests_that_are_left),
+		cmocka_unit_test(test_file_run__without_a_baseline_the_file_fails_at_load),
 		cmocka_unit_test(test_file_run__interruption),
 		cmocka_unit_test(test_file_run__a_test_out_of_its_own_time_is_a_failure),
 	};

@@ -213,6 +213,58 @@ static void answer_restore(struct fake_driver *driver, const Pv__CallStarted *ca
 	free(path);
 }
 
+/* What the networks say: a VM named "stuck..." takes no NIC, the bridge "nowhere" has no uplink, a capture has the four bytes "pcap". */
+struct net_reply {
+	Pv__NicCounters counters;
+	Pv__SpawnResult spawned;
+	Pv__StreamData data;
+	Pv__Payload payload;
+};
+
+static bool answer_network(const struct fake_driver *driver, const Pv__CallStarted *call, Pv__CallEnded *ended,
+                           Pv__CallError *error, struct net_reply *reply)
+{
+	const struct pv_state *state = pv_engine_state(driver->f->engine);
+	struct pv_bridge_view bridge;
+	struct pv_vm_view vm;
+
+	switch (call->op_case) {
+	case PV__CALL_STARTED__OP_NIC:
+		if (pv_state_vm(state, call->vm, &vm) && strncmp(vm.name, "stuck", 5) == 0)
+			set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "no room on the bus");
+		return true;
+	case PV__CALL_STARTED__OP_UPLINK:
+		if (pv_state_bridge(state, call->uplink->bridge, &bridge) && strcmp(bridge.name, "nowhere") == 0)
+			set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "no host network");
+		return true;
+	case PV__CALL_STARTED__OP_NIC_COUNTERS:
+		pv__nic_counters__init(&reply->counters);
+		reply->counters.has_tx_packets = 1;
+		reply->counters.tx_packets = 7;
+		ended->outcome_case = PV__CALL_ENDED__OUTCOME_NIC_COUNTERS;
+		ended->nic_counters = &reply->counters;
+		return true;
+	case PV__CALL_STARTED__OP_OPEN_CAPTURE:
+		pv__spawn_result__init(&reply->spawned);
+		ended->outcome_case = PV__CALL_ENDED__OUTCOME_SPAWNED;
+		ended->spawned = &reply->spawned;
+		return true;
+	case PV__CALL_STARTED__OP_READ_CAPTURE:
+		pv__stream_data__init(&reply->data);
+		pv__payload__init(&reply->payload);
+		reply->payload.kind_case = PV__PAYLOAD__KIND_DATA;
+		reply->payload.data.data = (uint8_t *)(uintptr_t) "pcap";
+		reply->payload.data.len = call->read_capture->offset == 0 ? 4 : 0;
+		reply->data.has_timed_out = reply->data.timed_out = call->read_capture->offset > 0;
+		reply->data.data = &reply->payload;
+		ended->outcome_case = PV__CALL_ENDED__OUTCOME_STREAM_DATA;
+		ended->stream_data = &reply->data;
+		return true;
+	default:
+		return call->op_case == PV__CALL_STARTED__OP_CLOSE_CAPTURE;
+	}
+}
+
 static void arm(struct answer *answer, long ms);
 
 static bool is_up(const struct fake_driver *driver, uint32_t vm)
@@ -266,6 +318,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	Pv__BootResult boot = PV__BOOT_RESULT__INIT;
 	Pv__SnapshotResult snapshot = PV__SNAPSHOT_RESULT__INIT;
 	struct run_reply reply = { .text = { 0 } };
+	struct net_reply network;
 	Pv__Payload data;
 
 	(void)fd;
@@ -276,6 +329,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	ended.done = &done;
 	if (answer->cancelled) {
 		set_error(&ended, &error, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled");
+	} else if (answer_network(driver, call, &ended, &error, &network)) {
+		/* that was all */
 	} else if (answer_object(answer, &ended, &parts, &pending)) {
 		if (pending)
 			return;

@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "engine/lab/retrace.h"
-#include "engine/script/snapshot.h"
 #include "fake_driver.h"
 #include "journal/journal.h"
 
@@ -26,7 +25,8 @@ static struct pv_profile profiles[] = {
 	  .cpus = 1,
 	  .machine = "pc",
 	  .accel = "tcg",
-	  .qemu = "qemu" },
+	  .qemu = "qemu",
+	  .net = true },
 };
 
 /* ---- listening ---- */
@@ -259,7 +259,7 @@ struct fixture *fixture_create_prompting(const char *source, pv_prompt_cb *faile
 
 void fixture_destroy(struct fixture *f)
 {
-	pv_snapshots_remove(f->script);
+	pv_script_remove_snapshots(f->script);
 	pv_script_destroy(f->script);
 	assert_int_equal(rmdir(f->run_dir), 0); /* nothing is left in it */
 	event_free(f->wake);
@@ -343,6 +343,21 @@ void fixture_run_chunk(struct fixture *f)
 	fixture_finish(f);
 	if (f->outcome.verdict != PASSED)
 		fail_msg("the chunk failed: %s", f->outcome.message);
+}
+
+void fixture_run_baseline(struct fixture *f)
+{
+	reset_outcome(f);
+	assert_true(pv_script_resets(f->script));
+	pv_script_start_baseline(f->script, on_done, f);
+	fixture_finish(f);
+}
+
+void fixture_run_reset(struct fixture *f)
+{
+	reset_outcome(f);
+	pv_script_start_reset(f->script, on_done, f);
+	fixture_finish(f);
 }
 
 static uint32_t test_id, test_lab;

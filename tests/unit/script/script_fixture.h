@@ -69,6 +69,10 @@ void fixture_run_chunk(struct fixture *f);
 
 /* Starts test `index` in a scope of its own, with the events that the runner makes. */
 void fixture_start_test(struct fixture *f, size_t index);
+/* provium.reset_between_tests: the unit behind the chunk, and that between tests. The outcome is in f->outcome. */
+void fixture_run_baseline(struct fixture *f);
+void fixture_run_reset(struct fixture *f);
+
 /* Ends the test in the journal and closes its scope. */
 void fixture_end_test(struct fixture *f);
 /* All three. */

@@ -288,6 +288,158 @@ static void test_lab__of_a_test_is_its_own_scope(void **state)
 	fixture_destroy(f);
 }
 
+/* ---- provium.reset_between_tests ---- */
+
+static void expect_passed(const struct fixture *f)
+{
+	if (f->outcome.verdict != PASSED)
+		fail_msg("%s", f->outcome.message);
+}
+
+static void test_reset__goes_back_to_the_baseline(void **state)
+{
+	struct fixture *f = fixture_create(
+	    "provium.reset_between_tests = true\n"
+	    "local a, b = provium:vm('a', 'default'):boot(), provium:vm('b', 'default')\n"
+	    "local sub = provium:lab('sub') sub:vm('x', 'default'):boot():pause() provium:bridge('lan')\n"
+	    "test('one', function(t) root = root or provium a:shutdown() b:boot() sub.x:shutdown()\n"
+	    "local l = sub:lab('kept') l:vm('y', 'default'):boot() y = l.y\n"
+	    "provium:vm('mine', 'default'):boot() end)\n"
+	    "test('two', function(t) t:assert_eq(a:state(), 'booted') t:assert_eq(b:state(), 'shutdown')\n"
+	    "t:assert_eq(sub.x:state(), 'paused') t:assert_eq(y:state(), 'booted')\n"
+	    "t:assert_eq(provium.reset_between_tests, true) end)\n"
+	    "t2 = 1");
+
+	(void)state;
+	fixture_run_chunk(f);
+	fixture_run_baseline(f);
+	expect_passed(f);
+	fixture_run_test(f, 0);
+	expect_passed(f);
+	fixture_run_reset(f);
+	expect_passed(f);
+	fixture_run_test(f, 1);
+	expect_passed(f);
+	fixture_destroy(f);
+}
+
+/* A test cannot add to the root lab by itself, but including does, and fixtures will. */
+static void test_reset__closes_what_is_newer_in_the_root_lab(void **state)
+{
+	struct fixture *f = fixture_create(
+	    "provium.reset_between_tests = true local root = provium\n"
+	    "local sub = provium:lab('sub') local vm = provium:vm('a', 'default'):boot()\n"
+	    "test('one', function(t) sub:vm('x', 'default'):boot() sub:lab('l'):vm('z', 'default'):boot()\n"
+	    "x, l = sub.x, sub.l end)\n"
+	    "test('two', function(t) t:assert_eq(provium.x, nil) t:assert_eq(provium.l, nil)\n"
+	    "t:assert_eq(x:state(), 'shutdown') t:assert_eq(vm:state(), 'booted')\n"
+	    "t:assert_contains(t:assert_raises(function() l:name() end), 'is gone') end)");
+	Pv__Event event = PV__EVENT__INIT;
+	Pv__MembersIncluded included = PV__MEMBERS_INCLUDED__INIT;
+	Pv__Member members[2] = { PV__MEMBER__INIT, PV__MEMBER__INIT }, *list[2] = { &members[0], &members[1] };
+	struct pv_errmsg msg = { 0 };
+	const struct pv_state *now = pv_engine_state(f->engine);
+	uint32_t sub;
+
+	(void)state;
+	fixture_run_chunk(f);
+	fixture_run_baseline(f);
+	fixture_run_test(f, 0);
+	expect_passed(f);
+	sub = pv_state_find(now, f->root, PV__MEMBER_KIND__MEMBER_KIND_LAB, "sub");
+	members[0].has_kind = members[0].has_id = members[1].has_kind = members[1].has_id = 1;
+	members[0].kind = PV__MEMBER_KIND__MEMBER_KIND_VM;
+	members[0].id = pv_state_find(now, sub, members[0].kind, "x");
+	members[1].kind = PV__MEMBER_KIND__MEMBER_KIND_LAB;
+	members[1].id = pv_state_find(now, sub, members[1].kind, "l");
+	included.has_lab = 1;
+	included.lab = f->root;
+	included.n_members = 2;
+	included.members = list;
+	event.has_file = 1;
+	event.file = f->file;
+	event.body_case = PV__EVENT__BODY_MEMBERS_INCLUDED;
+	event.members_included = &included;
+	assert_int_equal(pv_engine_propose(f->engine, &event, &msg), PV_OK);
+	fixture_run_reset(f);
+	expect_passed(f);
+	fixture_run_test(f, 1);
+	expect_passed(f);
+	fixture_destroy(f);
+}
+
+static void test_reset__an_open_stream_fails_the_file_at_load(void **state)
+{
+	struct fixture *f =
+	    fixture_create("provium.reset_between_tests = true\n"
+	                   "local vm = provium:lab('s'):vm('a', 'default'):boot() vm:write_file('/tmp/a', 'x')\n"
+	                   "local s = vm:tail_file('/tmp/a')");
+
+	(void)state;
+	fixture_run_chunk(f);
+	fixture_run_baseline(f);
+	assert_int_equal(f->outcome.verdict, FAILED);
+	assert_string_equal(f->outcome.message, "provium.reset_between_tests: would auto-snapshot a live stream:\n"
+	                                        "  - tail_file(\"/tmp/a\") at x.test.lua:3, VM \"a\"");
+	fixture_destroy(f);
+}
+
+static void test_reset__warns_once_of_handles_that_go_stale(void **state)
+{
+	struct fixture *f = fixture_create("provium.reset_between_tests = true\n"
+	                                   "local vm = provium:vm('a', 'default'):boot()\n"
+	                                   "local p = vm:run_async('hang')\nlocal w = vm:spawn_worker()\n"
+	                                   "test('one', function(t) end)\n"
+	                                   "test('two', function(t) t:assert_contains(t:assert_raises(function()\n"
+	                                   "w:run('x') end), 'shut down, reset or restored since') end)");
+
+	(void)state;
+	fixture_run_chunk(f);
+	fixture_run_baseline(f);
+	expect_passed(f);
+	assert_string_equal(pv_buf_str(&f->notices),
+	                    "x.test.lua: provium.reset_between_tests: open at file scope, and stale after the first "
+	                    "reset: a process of x.test.lua:3, a worker of x.test.lua:4\n");
+	fixture_run_test(f, 0);
+	fixture_run_reset(f);
+	expect_passed(f);
+	fixture_run_test(f, 1);
+	expect_passed(f);
+	fixture_destroy(f);
+}
+
+static void test_reset__that_fails_says_why(void **state)
+{
+	struct fixture *f = fixture_create("provium.reset_between_tests = true\n"
+	                                   "local vm = provium:vm('badly', 'default') pcall(vm.boot, vm)\n"
+	                                   "vm:shutdown() local ok = provium:vm('ok', 'default'):boot()\n"
+	                                   "test('one', function(t) ok:shutdown() end)");
+	char *command = pv_xasprintf("rm %s/snapshots/*/*.lab/ok.snap", f->run_dir);
+
+	(void)state;
+	fixture_run_chunk(f);
+	fixture_run_baseline(f);
+	expect_passed(f);
+	fixture_run_test(f, 0);
+	assert_int_equal(system(command), 0);
+	free(command);
+	fixture_run_reset(f);
+	assert_int_equal(f->outcome.verdict, FAILED);
+	assert_non_null(strstr(f->outcome.message, "provium.reset_between_tests: ok: "));
+	assert_non_null(strstr(f->outcome.message, "ok.snap: No such file or directory"));
+	fixture_destroy(f);
+}
+
+static void test_reset__is_set_at_file_scope(void **state)
+{
+	(void)state;
+	expect_body("provium.reset_between_tests = true", FAILED, "only at file scope, not inside a test");
+	expect_chunk("provium.reset_between_tests = 1", FAILED, "provium.reset_between_tests: ");
+	expect_chunk("provium.reset_between_tests = true provium.reset_between_tests = nil\n"
+	             "assert(provium.reset_between_tests == false)",
+	             PASSED, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +460,12 @@ int main(void)
 		cmocka_unit_test(test_lab__a_restore_that_fails_ends_the_set),
 		cmocka_unit_test(test_lab__restore_checks_all_first),
 		cmocka_unit_test(test_lab__of_a_test_is_its_own_scope),
+		cmocka_unit_test(test_reset__goes_back_to_the_baseline),
+		cmocka_unit_test(test_reset__closes_what_is_newer_in_the_root_lab),
+		cmocka_unit_test(test_reset__an_open_stream_fails_the_file_at_load),
+		cmocka_unit_test(test_reset__warns_once_of_handles_that_go_stale),
+		cmocka_unit_test(test_reset__that_fails_says_why),
+		cmocka_unit_test(test_reset__is_set_at_file_scope),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

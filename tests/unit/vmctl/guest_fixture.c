@@ -141,14 +141,13 @@ void guest_loaded(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 struct guest *guest_new(const char *name, uint64_t memory_bytes)
 {
 	struct guest *guest = PV_NEW(struct guest);
-
 	static unsigned n;
 
-	snprintf(guest->dir, sizeof guest->dir, "%s/%s", guests_top, name);
+	snprintf(guest->dir, sizeof guest->dir, "%s/%s.%u", guests_top, name, ++n);
 	assert_int_equal(mkdir(guest->dir, 0700), 0);
-	snprintf(guest->uuid, sizeof guest->uuid, "5e7e3c05-4f8d-4b7a-9d0c-%012x", ++n);
+	snprintf(guest->uuid, sizeof guest->uuid, "5e7e3c05-4f8d-4b7a-9d0c-%012x", n);
 	guest->base = base;
-	guest->config = (struct pv_machine_config){ .name = guest->dir + strlen(guests_top) + 1,
+	guest->config = (struct pv_machine_config){ .name = name,
 		                                    .dir = guest->dir,
 		                                    .socket_dir = guest->dir,
 		                                    .qemu = "qemu-system-x86_64",
@@ -341,7 +340,7 @@ const char *guest_sh(struct guest *guest, const char *command)
 	ProtobufCBinaryData argv[] = { { 7, (uint8_t *)(uintptr_t) "/bin/sh" },
 		                       { 2, (uint8_t *)(uintptr_t) "-c" },
 		                       { strlen(command), (uint8_t *)(uintptr_t)command } };
-	struct timeval tv = { 30, 0 };
+	double end = now_s() + 30;
 	uint64_t id;
 
 	exec.n_argv = 3;
@@ -350,9 +349,10 @@ const char *guest_sh(struct guest *guest, const char *command)
 	request.exec = &exec;
 	answer = (struct answer){ .came = false };
 	id = pv_agent_request(pv_machine_agent(guest->machine), &request, on_answer, &answer);
-	event_base_loopexit(base, &tv);
-	while (!answer.came && !event_base_got_exit(base))
+	while (!answer.came && now_s() < end) {
+		event_base_loopexit(base, &(struct timeval){ 1, 0 });
 		event_base_dispatch(base);
+	}
 	if (!answer.came)
 		fail_msg("%s: no answer to %s", guest->config.name, command);
 	pv_agent_ack(pv_machine_agent(guest->machine), id);
@@ -361,7 +361,7 @@ const char *guest_sh(struct guest *guest, const char *command)
 
 long guest_count(struct guest *guest)
 {
-	return strtol(guest_sh(guest, "cat /count"), NULL, 10);
+	return strtol(guest_sh(guest, "wc -c </count"), NULL, 10);
 }
 
 int guests_setup_base(void **state)
@@ -375,7 +375,7 @@ int guests_setup_base(void **state)
 	guest = guest_new("origin", 256u << 20);
 	if (guest_boot(guest) != PV_OK)
 		return -1;
-	guest_sh(guest, "(i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.02; done) >/dev/null 2>&1 & "
+	guest_sh(guest, "(while :; do echo >>/count; sleep 0.02; done) >/dev/null 2>&1 & "
 	                "echo $! >/pid; echo hello from origin >/dev/console");
 	guest_save(guest, "base");
 	guest_free(guest);

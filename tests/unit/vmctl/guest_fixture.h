@@ -13,7 +13,7 @@ struct event_base;
 
 struct guest {
 	struct event_base *base;
-	char dir[96]; /* <top>/<name> */
+	char dir[96];
 	char uuid[40];
 	struct pv_machine *machine;
 	struct pv_machine_config config;
@@ -33,6 +33,7 @@ int guests_setup(void **state);
 int guests_setup_base(void **state);
 int guests_teardown(void **state);
 
+/* `name` lives longer. */
 struct guest *guest_new(const char *name, uint64_t memory_bytes);
 /* Ends its machine; checks that it left no socket. */
 void guest_free(struct guest *guest);

@@ -185,6 +185,7 @@ static bool has_ended(pid_t pid)
 static void test_spare__ends_with_its_runner(void **state)
 {
 	struct guest *home;
+	char path[128];
 	int ends[2];
 	pid_t child, pid = 0;
 
@@ -211,7 +212,8 @@ static void test_spare__ends_with_its_runner(void **state)
 	assert_true(has_ended(pid));
 	close(ends[0]);
 	close(ends[1]);
-	unlink(guests_path("home/qmp.sock"));
+	snprintf(path, sizeof path, "%s/qmp.sock", home->dir);
+	unlink(path);
 	guest_free(home);
 }
 
