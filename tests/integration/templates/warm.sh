@@ -61,7 +61,8 @@ until_true "the keeper ends" gone "provium-keeper.*$work"
 until_true "all of QEMU ends" gone "qemu-system.*$work"
 nothing_left
 
-expect 0 "$provium" run --cpus 8 --jobs 4 --psi-threshold 0 --no-templates --journal=run4 a.test.lua
+printf 'test("boots", function(t) provium:vm("a", "default"):boot() end)\n' >b.test.lua
+expect 0 "$provium" run --cpus 8 --jobs 4 --psi-threshold 0 --no-templates --journal=run4 b.test.lua
 "$provium" replay run4 --kind boot >boots
 never_says boots template
 passed
