@@ -214,13 +214,12 @@ static void test_damage__mappable(void **state)
 	sweep(place, place->path, 4 * PAGE, 4 * PAGE);
 }
 
-static void test_damage__packed(void **state)
+static void sweep_packed(struct place *place, uint64_t step)
 {
-	struct place *place = *state;
 	struct pv_snapshot *mappable;
 	uint64_t end;
 
-	make_snapshot(place, place->path, 4 * PAGE, 3, 0);
+	make_snapshot(place, place->path, 4 * PAGE, step, 0);
 	mappable = reopen(place->path);
 	OK(pv_snapshot_pack(mappable, in(place, "packed.snap"), 1, NULL, &msg));
 	pv_snapshot_close(mappable);
@@ -228,6 +227,19 @@ static void test_damage__packed(void **state)
 	end = mappable->manifest->devices->offset;
 	pv_snapshot_close(mappable);
 	sweep(place, in(place, "packed.snap"), PV_SNAPSHOT_HEAD_BYTES, end);
+}
+
+/* A page alone does not compress, and is stored as it is. */
+static void test_damage__packed_as_it_is(void **state)
+{
+	sweep_packed(*state, 4);
+}
+
+static void test_damage__packed(void **state)
+{
+	struct place *place = *state;
+
+	sweep_packed(place, 3);
 	/* Its beginning tells a cut one from something else. */
 	assert_int_equal(truncate(in(place, "packed.snap"), 5000), 0);
 	assert_int_equal(read_all(in(place, "packed.snap"), place->path), PV_ERR_CORRUPT);
@@ -321,8 +333,8 @@ static void test_manifest__lies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_pack__and_back), CASE(test_pack__large_and_sparse), CASE(test_damage__mappable),
-		CASE(test_damage__packed), CASE(test_manifest__lies),
+		CASE(test_pack__and_back), CASE(test_pack__large_and_sparse),  CASE(test_damage__mappable),
+		CASE(test_damage__packed), CASE(test_damage__packed_as_it_is), CASE(test_manifest__lies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
