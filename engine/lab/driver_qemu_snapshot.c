@@ -186,7 +186,7 @@ static void save(struct qemu_call *call, const struct shape *shape, const char *
 	free(packed);
 }
 
-void qemu_save(struct qemu_call *call, const char *path, bool paused)
+static void save_now(struct qemu_call *call, const char *path, bool paused)
 {
 	struct qemu_vm *vm = call->vm;
 	struct pv_errmsg msg;
@@ -200,11 +200,35 @@ void qemu_save(struct qemu_call *call, const char *path, bool paused)
 	free(shape.cmdline);
 }
 
+/* A VM of another runner that runs, or is about to, and whose agent has not answered yet: to the machine it is a guest that boots. */
+static bool is_met_anew(const struct qemu_vm *vm)
+{
+	struct pv_vm_view view;
+
+	return vm->taken_over && pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view) &&
+	       view.state == PV__VM_STATE__VM_STATE_BOOTED;
+}
+
+void qemu_save_late(struct qemu_vm *vm)
+{
+	struct qemu_call *call = vm->save;
+
+	vm->save = NULL;
+	if (call != NULL && !call->reported)
+		save_now(call, vm->save_path, false);
+}
+
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
 {
 	char *path = pv_xasprintf("%.*s", (int)snapshot->path.len, (const char *)snapshot->path.data);
 
-	qemu_save(call, path, snapshot->paused);
+	if (is_met_anew(call->vm)) {
+		call->vm->save = call;
+		free(call->vm->save_path);
+		call->vm->save_path = path;
+		return;
+	}
+	save_now(call, path, snapshot->paused);
 	free(path);
 }
 
@@ -254,6 +278,8 @@ void qemu_restores_end(struct qemu_driver *driver)
 		pv_job_join(work->job);
 		work_free(work);
 	}
+	if (driver->snapshots != NULL)
+		pv_store_cool(driver->snapshots);
 	pv_store_close(driver->snapshots);
 	driver->snapshots = NULL;
 }

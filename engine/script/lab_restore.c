@@ -19,6 +19,7 @@
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/snapshot.h"
+#include "engine/script/unsettled.h"
 
 #define FORMAT 1 /* of lab.json */
 
@@ -482,11 +483,18 @@ static bool check_calls(lua_State *L, const struct plan *plan, const struct pv_c
 
 /* ---- the steps ---- */
 
+static void settled(lua_State *L, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		pv_unsettled_remove(pv_script_of(L), plan->members[i].vm);
+}
+
 static int after_ending(lua_State *L, struct pv_wait *wait)
 {
 	struct plan *plan = plan_of(L);
 
 	(void)wait; /* the first failure counts */
+	settled(L, plan);
 	lua_getiuservalue(L, plan->at, USER_ERROR);
 	pv_raise(L, "%s: %s", plan->what, lua_tostring(L, -1));
 }
@@ -504,6 +512,7 @@ static int after_resume(lua_State *L, struct pv_wait *wait)
 
 	if (!check_calls(L, plan, (struct pv_calls *)wait))
 		return end_all(L, plan);
+	settled(L, plan);
 	lua_settop(L, plan->at - 1);
 	return then(L);
 }
@@ -523,6 +532,8 @@ static int after_shutdown(lua_State *L, struct pv_wait *wait)
 
 	if (!check_calls(L, plan, (struct pv_calls *)wait))
 		return end_all(L, plan);
+	for (size_t i = 0; i < plan->n; i++)
+		pv_unsettled_add(pv_script_of(L), plan->members[i].vm, true);
 	return carry_out(L, plan, PV__CALL_STARTED__OP_RESTORE, is_to_be_restored, after_restore);
 }
 

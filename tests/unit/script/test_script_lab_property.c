@@ -210,7 +210,7 @@ static void put_lookup(struct generator *g, int lab)
 		finish_step(g, model_find_vm(&g->model, lab, name));
 		return;
 	}
-	if (strcmp(name, "pack") == 0)
+	if (strcmp(name, "pack") == 0 || strcmp(name, "lab_fixture") == 0)
 		name = "a"; /* a function of the lab */
 	pv_buf_addf(&g->lua, "['%s']", name);
 	finish_step(g, model_dot(&g->model, lab, name));
