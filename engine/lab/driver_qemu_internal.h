@@ -233,6 +233,8 @@ void qemu_restores_end(struct qemu_driver *driver);
 void qemu_resume(struct qemu_call *call);
 /* The agent has answered. True if that was the answer a restore, or the resume after one, waits for. */
 bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
+/* The restore is done: networks and all. */
+void qemu_report_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
 void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy);
 
 /* ---- driver_qemu_boot.c ---- */

@@ -62,6 +62,7 @@ struct qemu_bridge *qemu_bridge_get(struct qemu_driver *driver, uint32_t id)
 	}
 	bridge = PV_NEW(struct qemu_bridge);
 	bridge->id = id;
+	bridge->number = pv_state_bridge_settings(state_of(driver), id)->number;
 	bridge->bridge = made;
 	LIST_INIT(&bridge->captures);
 	HASH_ADD(hh, driver->nets.bridges, id, sizeof(bridge->id), bridge);
@@ -283,7 +284,7 @@ static void end_bridges(struct qemu_driver *driver)
 	HASH_ITER (hh, driver->nets.bridges, bridge, next) {
 		const Pv__BridgeSettings *settings = pv_state_bridge_settings(state_of(driver), bridge->id);
 
-		if (settings != NULL && !settings->closed)
+		if (settings != NULL && !settings->closed && settings->number == bridge->number)
 			continue;
 		forget_route(driver, bridge->id);
 		free_bridge(driver, bridge);

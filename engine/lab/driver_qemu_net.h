@@ -23,9 +23,13 @@ void qemu_nics_update(struct qemu_vm *vm);
 /* The NICs that a machine is to have, their ports bound; those of a `cold` one are there from its start, as the list says, which the caller
  * frees. */
 struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, bool cold, size_t *n);
+/* The same for a machine that goes on from a snapshot with these devices: whatever NICs that had are there. */
+struct pv_machine_nic *qemu_nics_for_restore(struct qemu_vm *vm, Pvs__Device *const *devices, size_t n_devices, size_t *n);
+/* The NICs of the machine as devices of a snapshot; the caller frees the array. The strings are the NICs'. */
+Pvs__Device *qemu_nics_as_devices(const struct qemu_vm *vm, size_t *n);
 /* The agent has answered: the boot is reported when the guest's networks are as the state says. */
 void qemu_nics_booted(struct qemu_vm *vm, const Pva__HelloReply *hello);
-/* The same after a reset that was asked for (call, or NULL: the guest's own). */
+/* The same before a reset, or a resume of what was restored, is done. */
 void qemu_nics_reset_done(struct qemu_vm *vm, struct qemu_call *call);
 /* The guest has begun anew, or another runner has told it things: it is told all. */
 void qemu_nics_guest_is_new(struct qemu_vm *vm, bool answers);

@@ -25,6 +25,7 @@ struct qemu_pair {
 /* A bridge that frames can cross. */
 struct qemu_bridge {
 	uint32_t id;
+	uint32_t number;
 	struct pv_bridge *bridge;
 	struct pv_net_rule rule;
 	struct qemu_pair *pairs;

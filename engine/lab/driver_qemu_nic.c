@@ -513,7 +513,10 @@ static void all_is_done(struct qemu_vm *vm)
 	if (booted != NULL || reset != NULL)
 		tell_trouble(vm);
 	if (booted != NULL) {
-		qemu_report_boot(vm, booted);
+		if (vm->restore != NULL)
+			qemu_report_restored(vm, booted);
+		else if (vm->boot != NULL)
+			qemu_report_boot(vm, booted);
 		pva__hello_reply__free_unpacked(booted, NULL);
 	}
 	if (reset != NULL && !reset->reported)
@@ -569,6 +572,77 @@ struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, bool cold, size_t
 		list[(*n)++] = describe(nic);
 		nic->plugged = true;
 		nic->link_up = true; /* as QEMU starts */
+	}
+	return list;
+}
+
+#define NIC_DRIVER "virtio-net-pci"
+
+/* The NIC at that place of the snapshot, if the state wants the same one there. */
+static struct qemu_nic *find_saved(struct qemu_vm *vm, const Pvs__Device *device)
+{
+	struct qemu_nic *nic;
+
+	LIST_FOREACH (nic, &vm->net.nics, link)
+		if (nic->pci == device->addr && device->detail != NULL && strcmp(nic->mac, device->detail) == 0)
+			return nic;
+	return NULL;
+}
+
+/* One that the state does not want: it is there, since the snapshot has it, until it is unplugged. */
+static struct qemu_nic *add_saved(struct qemu_vm *vm, const Pvs__Device *device)
+{
+	Pv__Attachment member = PV__ATTACHMENT__INIT;
+	struct qemu_nic *nic;
+
+	member.host = PV_NET_HOST_FIRST;
+	member.pci = device->addr;
+	nic = add(vm, 0, 1, &member);
+	snprintf(nic->mac, sizeof(nic->mac), "%s", device->detail != NULL ? device->detail : "");
+	return nic;
+}
+
+struct pv_machine_nic *qemu_nics_for_restore(struct qemu_vm *vm, Pvs__Device *const *devices, size_t n_devices, size_t *n)
+{
+	struct pv_machine_nic *list = pv_xcalloc(n_devices + 1, sizeof(*list));
+
+	free(qemu_nics_for_start(vm, false, n));
+	for (size_t i = 0; i < n_devices; i++) {
+		struct qemu_nic *nic;
+
+		if (devices[i]->driver == NULL || strcmp(devices[i]->driver, NIC_DRIVER) != 0)
+			continue;
+		nic = find_saved(vm, devices[i]);
+		if (nic == NULL)
+			nic = add_saved(vm, devices[i]);
+		nic->plugged = true;
+		nic->link_up = !nic->want_up; /* the snapshot's: set in any case */
+		list[(*n)++] = describe(nic);
+	}
+	return list;
+}
+
+Pvs__Device *qemu_nics_as_devices(const struct qemu_vm *vm, size_t *n)
+{
+	Pvs__Device *list = pv_xcalloc(33, sizeof(*list));
+	const struct qemu_nic *nic;
+
+	*n = 0;
+	for (uint32_t pci = 0; pci < 32; pci++) { /* by address */
+		LIST_FOREACH (nic, &vm->net.nics, link) {
+			Pvs__Device *device = &list[*n];
+
+			if (!nic->plugged || nic->pci != pci || *n == 32)
+				continue;
+			pvs__device__init(device);
+			device->id = (char *)(uintptr_t)nic->id;
+			device->driver = (char *)(uintptr_t)NIC_DRIVER;
+			device->has_addr = 1;
+			device->addr = pci;
+			device->detail = (char *)(uintptr_t)nic->mac;
+			(*n)++;
+			break;
+		}
 	}
 	return list;
 }
