@@ -240,7 +240,7 @@ static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *conf
 		qemu_identity_patches(&vm->template->identity, vm->uuid, &patches);
 		config->patches = patches.all;
 		config->n_patches = patches.n;
-		vm->warm = qemu_spare_take(vm, config, &hello);
+		vm->warm = qemu_spare_take(&vm->template->stock, vm, config, &hello, qemu_template_loaded);
 		if (!vm->warm)
 			err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded,
 			                            vm, &vm->machine, msg);
@@ -368,8 +368,7 @@ void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	result.has_from_template = 1;
 	result.from_template = vm->way == QEMU_RESTORES;
 	result.has_warm = result.warm = vm->warm;
-	if (vm->way == QEMU_RESTORES && vm->spec->n_files == 0)
-		qemu_spares_want(vm->template);
+	vm->warm_next = vm->spec->n_files == 0; /* which would have taken one */
 	result.has_qemu_pid = 1;
 	result.qemu_pid = (uint32_t)pv_machine_pid(vm->machine);
 	result.has_qemu_start_ticks = 1;

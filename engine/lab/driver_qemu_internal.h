@@ -16,6 +16,7 @@ struct pv_keeper;
 struct pv_store;
 struct pv_profile;
 struct qemu_driver;
+struct qemu_stock;
 struct qemu_template;
 struct qemu_templates;
 struct qemu_vm;
@@ -116,6 +117,8 @@ struct qemu_vm {
 	TAILQ_ENTRY(qemu_vm) template_link;
 	bool saving;                 /* MAKES: the snapshot is taken */
 	bool warm;                   /* RESTORES: in a process that was started ahead */
+	bool warm_next;              /* RESTORES: the next one may find such a process */
+	struct qemu_stock *stock;    /* of a restore, from its start to its end; or NULL */
 	bool loaded;                 /* RESTORES: the guest has begun to run */
 	bool released;               /* its init may run */
 	size_t files_written;        /* RESTORES: of spec->files */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu_net.h"
+#include "engine/lab/driver_qemu_template.h"
 #include "engine/lab/job.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
@@ -327,6 +328,10 @@ static void report(struct qemu_vm *vm, const Pva__HelloReply *hello, bool paused
 	result.console_start = pv_machine_console_start(vm->machine);
 	result.has_paused = paused;
 	result.paused = paused;
+	result.has_warm = result.warm = vm->warm;
+	if (vm->stock != NULL)
+		qemu_stock_leave(vm->stock, true);
+	vm->stock = NULL;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_BOOT;
 	ended.boot = &result;
 	qemu_call_report(vm->restore, &ended);
@@ -392,9 +397,10 @@ static void on_loaded(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 	report(vm, NULL, true);
 }
 
-static enum pv_err start(struct qemu_vm *vm, struct pv_snapshot *snapshot, struct pv_errmsg *msg)
+static enum pv_err start(struct qemu_vm *vm, struct pv_store_use **use, struct pv_errmsg *msg)
 {
 	const struct pv_profile *profile = qemu_vm_profile(vm);
+	struct pv_snapshot *snapshot = pv_store_use_snapshot(*use);
 	const Pvs__Shape *shape = pv_snapshot_manifest(snapshot)->shape;
 	struct pv_machine_config config;
 	struct pv_machine_nic *nics;
@@ -413,8 +419,13 @@ static enum pv_err start(struct qemu_vm *vm, struct pv_snapshot *snapshot, struc
 	qemu_make_uuid(vm->uuid);
 	set_boot_id(vm, pv_snapshot_manifest(snapshot)->boot_id);
 	qemu_fill_restored_hello(vm, &hello, entropy);
-	err = pv_machine_start_from(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
-	                            on_loaded, vm, &vm->machine, msg);
+	vm->stock = config.n_nics == 0 ? qemu_source_stock(vm, use) : NULL;
+	if (vm->stock != NULL)
+		qemu_stock_enter(vm->stock);
+	vm->warm = vm->stock != NULL && qemu_spare_take(vm->stock, vm, &config, &hello, on_loaded);
+	if (!vm->warm)
+		err = pv_machine_start_from(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
+		                            on_loaded, vm, &vm->machine, msg);
 	free(nics);
 	return err;
 }
@@ -429,7 +440,7 @@ static void opened(void *arg)
 	if (vm != NULL) {
 		vm->restore_work = NULL;
 		if (err == PV_OK)
-			err = start(vm, pv_store_use_snapshot(work->use), &msg);
+			err = start(vm, &work->use, &msg);
 	}
 	/* QEMU has the file by now. */
 	work_free(work);
@@ -483,6 +494,9 @@ void qemu_restore_forget(struct qemu_vm *vm)
 	if (vm->restore_work != NULL)
 		vm->restore_work->vm = NULL;
 	vm->restore_work = NULL;
+	if (vm->stock != NULL)
+		qemu_stock_leave(vm->stock, false);
+	vm->stock = NULL;
 	vm->restore = NULL;
 	vm->greeting = NULL;
 	vm->ungreeted = false;

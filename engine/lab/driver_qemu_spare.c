@@ -1,4 +1,4 @@
-/* QEMU processes that are started ahead, for the boot templates that the run is using: the start of a process is a third of what a boot from a template
+/* QEMU processes that are started ahead, for the boot templates and snapshots that the run is using: the start of a process is a third of what a boot from a template
  * takes. They are nobody's VM until a boot takes one, end by themselves when this process does, and go when the run ends. */
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #define AVAILABLE_KIB (1u << 20)
 
 struct qemu_spare {
-	struct qemu_template *template;
+	struct qemu_stock *stock;
 	struct pv_machine_spare *machine;
 	char *dir;
 	char *socket_dir;
@@ -27,12 +27,12 @@ struct qemu_spare {
 /* Its directories go, but for what a VM has taken out of them. */
 static void spare_free(struct qemu_spare *spare)
 {
-	struct qemu_templates *all = spare->template->all;
+	struct qemu_templates *all = spare->stock->all;
 	struct pv_errmsg msg;
 
 	TAILQ_REMOVE(&all->spares, spare, link);
 	all->n_spares--;
-	spare->template->n_spares--;
+	spare->stock->n_spares--;
 	pv_machine_spare_destroy(spare->machine);
 	pv_keeper_remove_sockets(spare->socket_dir);
 	if (pv_hostfile_remove_tree(spare->dir, &msg) != PV_OK)
@@ -42,17 +42,40 @@ static void spare_free(struct qemu_spare *spare)
 	free(spare);
 }
 
-void qemu_spares_drop(struct qemu_templates *all, const struct qemu_template *template)
+void qemu_spares_drop(struct qemu_stock *stock)
 {
-	struct qemu_spare *spare = TAILQ_FIRST(&all->spares);
+	struct qemu_spare *spare = TAILQ_FIRST(&stock->all->spares);
 
 	while (spare != NULL) {
 		struct qemu_spare *next = TAILQ_NEXT(spare, link);
 
-		if (template == NULL || spare->template == template)
+		if (spare->stock == stock)
 			spare_free(spare);
 		spare = next;
 	}
+}
+
+/* ---- the stock ---- */
+
+void qemu_stock_init(struct qemu_stock *stock, struct qemu_templates *all, const struct qemu_vm *vm)
+{
+	*stock = (struct qemu_stock){
+		.all = all,
+		.recipe = { .profile = qemu_vm_profile(vm),
+		            .initrd = pv_xstrdup(vm->initrd),
+		            .cmdline = pv_xstrdup(vm->cmdline),
+		            .kvm = vm->kvm,
+		            .memory_bytes = vm->spec->memory_bytes,
+		            .cpus = vm->spec->cpus },
+	};
+}
+
+void qemu_stock_finish(struct qemu_stock *stock)
+{
+	qemu_spares_drop(stock);
+	pv_engine_undefer(stock->all->driver->engine, &stock->refill);
+	free(stock->recipe.initrd);
+	free(stock->recipe.cmdline);
 }
 
 /* ---- starting one ---- */
@@ -72,7 +95,7 @@ static bool host_has_room(void)
 
 static void fill_config(struct qemu_spare *spare, struct pv_machine_config *config)
 {
-	const struct qemu_recipe *recipe = &spare->template->recipe;
+	const struct qemu_recipe *recipe = &spare->stock->recipe;
 
 	*config = (struct pv_machine_config){
 		.name = "spare",
@@ -87,15 +110,15 @@ static void fill_config(struct qemu_spare *spare, struct pv_machine_config *conf
 		.initrd = recipe->initrd,
 		.cmdline = recipe->cmdline,
 		.uuid = spare->uuid,
-		.from = qemu_template_snapshot(spare->template),
+		.from = spare->stock->snapshot,
 	};
 }
 
 static enum pv_err start(struct qemu_spare *spare, struct pv_errmsg *msg)
 {
-	struct qemu_templates *all = spare->template->all;
+	struct qemu_templates *all = spare->stock->all;
 	struct pv_machine_config config;
-	struct qemu_patches patches;
+	struct qemu_patches patches = { .all = NULL };
 	enum pv_err err = pv_hostfile_mkdirs(spare->dir, msg);
 
 	if (err == PV_OK && mkdir(spare->socket_dir, 0700) != 0)
@@ -104,7 +127,8 @@ static enum pv_err start(struct qemu_spare *spare, struct pv_errmsg *msg)
 		return err;
 	qemu_make_uuid(spare->uuid);
 	fill_config(spare, &config);
-	qemu_identity_patches(&spare->template->identity, spare->uuid, &patches);
+	if (spare->stock->identity != NULL)
+		qemu_identity_patches(spare->stock->identity, spare->uuid, &patches);
 	config.patches = patches.all;
 	config.n_patches = patches.n;
 	err = pv_machine_spare_start(pv_engine_base(all->driver->engine), &config, &spare->machine, msg);
@@ -112,92 +136,88 @@ static enum pv_err start(struct qemu_spare *spare, struct pv_errmsg *msg)
 	return err;
 }
 
-/* A boot without it is slower, and that is all. */
-static void start_one(struct qemu_template *template)
+/* A guest without it is slower, and that is all. */
+static bool start_one(struct qemu_stock *stock)
 {
-	struct qemu_templates *all = template->all;
+	struct qemu_templates *all = stock->all;
 	struct qemu_spare *spare = PV_NEW(struct qemu_spare);
 	struct pv_errmsg msg;
+	bool good;
 
-	spare->template = template;
+	spare->stock = stock;
 	spare->dir = pv_xasprintf("%s/spare%u", all->dir, ++all->last_spare);
 	spare->socket_dir = pv_xasprintf("%s/s%u", all->driver->socket_dir, all->last_spare);
 	TAILQ_INSERT_TAIL(&all->spares, spare, link);
 	all->n_spares++;
-	template->n_spares++;
-	if (start(spare, &msg) != PV_OK)
+	stock->n_spares++;
+	good = start(spare, &msg) == PV_OK;
+	if (!good)
 		spare_free(spare);
+	return good;
 }
 
-static struct qemu_spare *oldest_of_others(const struct qemu_template *template)
+static struct qemu_spare *oldest_of_others(const struct qemu_stock *stock)
 {
 	struct qemu_spare *spare;
 
-	TAILQ_FOREACH (spare, &template->all->spares, link) {
-		if (spare->template != template)
+	TAILQ_FOREACH (spare, &stock->all->spares, link) {
+		if (spare->stock != stock)
 			return spare;
 	}
 	return NULL;
 }
 
-static void stock(void *arg)
+static void refill(void *arg)
 {
-	struct qemu_template *template = arg;
-	struct qemu_templates *all = template->all;
+	struct qemu_stock *stock = arg;
+	struct qemu_templates *all = stock->all;
 	struct qemu_spare *old;
 
-	if (template->state != TEMPLATE_READY || !host_has_room())
+	if (stock->snapshot == NULL || !host_has_room())
 		return;
-	if (template->n_spares < template->spares_wanted && all->n_spares >= all->max_spares &&
-	    (old = oldest_of_others(template)) != NULL)
+	if (stock->n_spares < stock->spares_wanted && all->n_spares >= all->max_spares &&
+	    (old = oldest_of_others(stock)) != NULL)
 		spare_free(old);
-	while (template->n_spares < template->spares_wanted && all->n_spares < all->max_spares) {
-		unsigned before = template->n_spares;
-
-		start_one(template);
-		if (template->n_spares == before) /* it has failed */
-			return;
-	}
+	while (stock->n_spares < stock->spares_wanted && all->n_spares < all->max_spares && start_one(stock))
+		;
 }
 
-void qemu_spares_want(struct qemu_template *template)
+void qemu_stock_enter(struct qemu_stock *stock)
 {
-	struct qemu_templates *all = template->all;
+	stock->n_restoring++;
+}
 
-	if (template->spares_wanted < template->n_restoring)
-		template->spares_wanted = template->n_restoring;
-	if (template->spares_wanted == 0 || all->max_spares == 0)
+void qemu_stock_leave(struct qemu_stock *stock, bool well)
+{
+	if (well && stock->spares_wanted < stock->n_restoring)
+		stock->spares_wanted = stock->n_restoring;
+	stock->n_restoring--;
+	if (!well || stock->all->max_spares == 0)
 		return;
-	template->stock.run = stock;
-	template->stock.arg = template;
-	pv_engine_defer(all->driver->engine, &template->stock);
+	stock->refill.run = refill;
+	stock->refill.arg = stock;
+	pv_engine_defer(stock->all->driver->engine, &stock->refill);
 }
 
 /* ---- taking one ---- */
 
-static struct qemu_spare *ready_one(const struct qemu_template *template)
+bool qemu_spare_take(struct qemu_stock *stock, struct qemu_vm *vm, const struct pv_machine_config *config,
+                     const Pva__Hello *hello, pv_machine_cb *loaded)
 {
 	struct qemu_spare *spare;
-
-	TAILQ_FOREACH (spare, &template->all->spares, link) {
-		if (spare->template == template && pv_machine_spare_is_ready(spare->machine))
-			return spare;
-	}
-	return NULL;
-}
-
-bool qemu_spare_take(struct qemu_vm *vm, struct pv_machine_config *config, const Pva__Hello *hello)
-{
-	struct qemu_spare *spare = ready_one(vm->template);
 	struct pv_errmsg msg;
 	enum pv_err err;
 
-	/* Its initrd is the template's. */
-	if (spare == NULL || vm->spec->n_files > 0)
+	TAILQ_FOREACH (spare, &stock->all->spares, link) {
+		if (spare->stock == stock && pv_machine_spare_is_ready(spare->machine))
+			break;
+	}
+	/* What else its command line has. */
+	if (spare == NULL || vm->spec->n_files > 0 || config->has_rng_seed || config->n_nics > 0)
 		return false;
 	memcpy(vm->uuid, spare->uuid, sizeof(vm->uuid));
-	err = pv_machine_start_spare(spare->machine, config, hello, &qemu_machine_handler, qemu_template_loaded, vm,
-	                             &vm->machine, &msg);
+	err = pv_machine_start_spare(spare->machine, config, hello, &qemu_machine_handler, loaded, vm, &vm->machine,
+	                             &msg);
 	spare->machine = NULL;
 	spare_free(spare);
 	return err == PV_OK;

@@ -22,6 +22,7 @@ struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char
 
 	all->driver = driver;
 	TAILQ_INIT(&all->spares);
+	TAILQ_INIT(&all->sources);
 	all->max_spares = max_spares;
 	all->dir = pv_xasprintf("%s/templates", driver->run_dir);
 	/* What a runner of this run that was killed has left. */
@@ -63,16 +64,14 @@ void qemu_templates_free(struct qemu_templates *all)
 	if (all == NULL)
 		return;
 	all->ending = true;
-	qemu_spares_drop(all, NULL);
+	qemu_sources_free(all);
 	HASH_ITER (hh, all->by_key, template, next) {
 		PV_ASSERT(TAILQ_EMPTY(&template->waiting) && template->maker == NULL);
 		qemu_template_finish_work(template);
+		qemu_stock_finish(&template->stock);
 		drop_snapshot(template);
 		pv_store_unlock(template->lock);
 		pv_engine_undefer(all->driver->engine, &template->wake);
-		pv_engine_undefer(all->driver->engine, &template->stock);
-		free(template->recipe.initrd);
-		free(template->recipe.cmdline);
 		HASH_DELETE(hh, all->by_key, template);
 		free(template);
 	}
@@ -92,14 +91,7 @@ static struct qemu_template *find(struct qemu_templates *all, const char *key, c
 	template = PV_NEW(struct qemu_template);
 	template->all = all;
 	strcpy(template->key, key);
-	template->recipe = (struct qemu_recipe){
-		.profile = qemu_vm_profile(vm),
-		.initrd = pv_xstrdup(vm->initrd),
-		.cmdline = pv_xstrdup(vm->cmdline),
-		.kvm = vm->kvm,
-		.memory_bytes = vm->spec->memory_bytes,
-		.cpus = vm->spec->cpus,
-	};
+	qemu_stock_init(&template->stock, all, vm);
 	TAILQ_INIT(&template->waiting);
 	HASH_ADD_STR(all->by_key, key, template);
 	return template;
@@ -168,6 +160,10 @@ static void wake(struct qemu_template *template)
 void qemu_template_set(struct qemu_template *template, enum qemu_template_state state)
 {
 	template->state = state;
+	if (state == TEMPLATE_READY) {
+		template->stock.snapshot = qemu_template_snapshot(template);
+		template->stock.identity = &template->identity;
+	}
 	if (!template->all->ending && state != TEMPLATE_LOADING && state != TEMPLATE_MAKING)
 		wake(template);
 }
@@ -183,7 +179,7 @@ static void choose_way(struct qemu_vm *vm)
 	switch (template->state) {
 	case TEMPLATE_READY:
 		vm->way = QEMU_RESTORES;
-		template->n_restoring++;
+		qemu_stock_enter(&template->stock);
 		break;
 	case TEMPLATE_LOADING:
 		add_waiting(vm);
@@ -227,7 +223,8 @@ void qemu_template_leave(struct qemu_vm *vm, bool cold)
 	if (vm->way == QEMU_WAITS)
 		remove_waiting(vm);
 	if (vm->way == QEMU_RESTORES)
-		template->n_restoring--;
+		qemu_stock_leave(&template->stock, vm->warm_next);
+	vm->warm_next = false;
 	if (template->maker == vm) {
 		template->maker = NULL;
 		pv_store_unlock(template->lock);
@@ -248,7 +245,8 @@ void qemu_template_spoilt(struct qemu_template *template, const char *vm, const 
 	if (template->state != TEMPLATE_READY) /* another VM has told before */
 		return;
 	qemu_template_finish_work(template);
-	qemu_spares_drop(all, template);
+	template->stock.snapshot = NULL;
+	qemu_spares_drop(&template->stock);
 	pv_store_unuse(template->use, false);
 	template->use = NULL;
 	drop_snapshot(template);

@@ -51,6 +51,25 @@ struct qemu_recipe {
 
 struct qemu_spare;
 
+/* What processes are started ahead for: guests that go on from one snapshot. */
+struct qemu_stock {
+	struct qemu_templates *all;
+	struct pv_snapshot *snapshot;         /* NULL: there is none to go on from just now */
+	const struct qemu_identity *identity; /* NULL: guests keep the UUID of the snapshot */
+	struct qemu_recipe recipe;
+	unsigned n_restoring;   /* guests that go on from it just now */
+	unsigned n_spares;      /* there are */
+	unsigned spares_wanted; /* as many guests as went on from it at the same time */
+	struct pv_deferred refill;
+};
+
+/* A snapshot that VMs are restored from. */
+struct qemu_source {
+	struct qemu_stock stock;
+	struct pv_store_use *use;
+	TAILQ_ENTRY(qemu_source) link;
+};
+
 struct qemu_template {
 	struct qemu_templates *all;
 	char key[65];
@@ -63,11 +82,7 @@ struct qemu_template {
 	struct pv_store_use *use;      /* READY, from the store; or */
 	struct pv_snapshot *own;       /* READY, made in this run */
 	struct qemu_identity identity; /* READY */
-	struct qemu_recipe recipe;
-	unsigned n_restoring;   /* boots that go on from it just now */
-	unsigned n_spares;      /* there are */
-	unsigned spares_wanted; /* as many boots as went on from it at the same time */
-	struct pv_deferred stock;
+	struct qemu_stock stock;
 	struct pv_store_lock *lock;
 	struct qemu_template_work *work; /* of a thread that loads or installs it; or NULL */
 	UT_hash_handle hh;
@@ -79,7 +94,8 @@ struct qemu_templates {
 	bool ending;            /* nobody is told any more */
 	char *dir;              /* of those that are made in this run */
 	struct qemu_template *by_key;
-	TAILQ_HEAD(, qemu_spare) spares; /* the oldest first */
+	TAILQ_HEAD(, qemu_source) sources; /* the one used last comes first */
+	TAILQ_HEAD(, qemu_spare) spares;   /* the oldest first */
 	unsigned n_spares, max_spares;
 	unsigned last_spare; /* number of */
 };
@@ -141,12 +157,21 @@ void qemu_identity_patches(const struct qemu_identity *identity, const char *uui
 
 /* ---- driver_qemu_spare.c ---- */
 
-/* A boot from the template has ended well: others may follow. */
-void qemu_spares_want(struct qemu_template *template);
-/* Makes a process that was started ahead the VM's, with its UUID. False: there is none that is ready. */
-bool qemu_spare_take(struct qemu_vm *vm, struct pv_machine_config *config, const Pva__Hello *hello);
-/* Ends those of the template; NULL: all. */
-void qemu_spares_drop(struct qemu_templates *templates, const struct qemu_template *template);
+/* For guests as `vm` boots. */
+void qemu_stock_init(struct qemu_stock *stock, struct qemu_templates *all, const struct qemu_vm *vm);
+void qemu_stock_finish(struct qemu_stock *stock);
+/* A guest begins to go on from it, and has ended that; `well`: others may follow. */
+void qemu_stock_enter(struct qemu_stock *stock);
+void qemu_stock_leave(struct qemu_stock *stock, bool well);
+/* Makes a process that was started ahead the VM's, with its UUID. False: there is none that is ready and fits. */
+bool qemu_spare_take(struct qemu_stock *stock, struct qemu_vm *vm, const struct pv_machine_config *config,
+                     const Pva__Hello *hello, pv_machine_cb *loaded);
+/* Ends those of the stock. */
+void qemu_spares_drop(struct qemu_stock *stock);
+
+/* Of restores of `vm` from the snapshot of *use, which may be taken over (then it is NULL). NULL: processes are not started ahead. */
+struct qemu_stock *qemu_source_stock(const struct qemu_vm *vm, struct pv_store_use **use);
+void qemu_sources_free(struct qemu_templates *all);
 
 /* ---- driver_qemu_template_boot.c ---- */
 
