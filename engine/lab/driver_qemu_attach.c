@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_objects.h"
 #include "vmctl/keeper.h"
 
@@ -206,7 +207,7 @@ void qemu_attach(void *self, uint32_t id, const Pv__VmSpec *spec, const Pv__Boot
 	vm->kvm = result->accel != NULL && strcmp(result->accel, "kvm") == 0;
 	vm->kvm_optional = false;
 	vm->attaching = vm->taken_over = true;
-	vm->stays_paused = paused_by_test;
+	vm->stays_paused = vm->net.paused = paused_by_test;
 	vm->resumes = !paused_by_test;
 	free(vm->boot_id);
 	vm->boot_id = known_boot_id(vm, result->boot_id);
@@ -241,8 +242,15 @@ static void end_leftover(struct qemu_vm *vm)
 
 void qemu_start_again(void *self, const Pv__CallStarted *started)
 {
-	struct qemu_call *call = qemu_add_call(self, started);
-	struct qemu_vm *vm = call->vm;
+	struct qemu_call *call;
+	struct qemu_vm *vm;
+
+	if (pv_call_is_of_bridge(started->op_case)) {
+		qemu_net_call(self, started);
+		return;
+	}
+	call = qemu_add_call(self, started);
+	vm = call->vm;
 
 	call->again = true;
 	switch (call->kind) {

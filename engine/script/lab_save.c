@@ -13,6 +13,7 @@
 #include "engine/script/json.h"
 #include "engine/script/lab_methods.h"
 #include "engine/script/lab_tree.h"
+#include "engine/script/saved_bridges.h"
 #include "engine/script/saved_files.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/snapshot.h"
@@ -194,7 +195,6 @@ static void index_vms(lua_State *L, const struct index *in, struct save *save, s
 	}
 }
 
-/* `members` and `settings` are the place for what a bridge has. */
 static void index_bridges(lua_State *L, const struct index *in, const struct pv_lab_view *lab, const char *path)
 {
 	struct pv_bridge_view bridge;
@@ -207,9 +207,7 @@ static void index_bridges(lua_State *L, const struct index *in, const struct pv_
 		lua_setfield(L, -2, "lab");
 		lua_pushstring(L, bridge.name);
 		lua_setfield(L, -2, "name");
-		push_empty_array(L);
-		lua_setfield(L, -2, "members");
-		lua_newtable(L);
+		pv_saved_bridge_push(L, in->state, bridge.id);
 		lua_setfield(L, -2, "settings");
 		append(L, in->bridges);
 	}

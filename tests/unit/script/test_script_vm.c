@@ -340,6 +340,8 @@ static void test_lab__fields(void **state)
 	expect_body("provium.x = 1", FAILED,
 	            "lab.x: cannot be assigned (only provium.timeout and provium.reset_between_tests can)");
 	expect_body("provium:lab('a').timeout = 1", FAILED, "lab.timeout: cannot be assigned");
+	expect_body("provium.reset_between_tests = true", FAILED,
+	            "provium.reset_between_tests: only at file scope, not inside a test");
 	expect_body("provium.timeout = '5x'", FAILED, "provium.timeout: bad timeout string \"5x\"");
 	expect_pass("t:assert_eq(provium.timeout, nil) provium.timeout = '500ms' t:assert_eq(provium.timeout, 0.5)");
 }
