@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/agent.pb-c.h"
 #include "proto/err.h"
 #include "proto/mem.h"
 
@@ -121,6 +122,9 @@ struct pv_guest_op *pv_guest_release(struct pv_agent *agent, uint64_t id, pv_gue
  * and requests are served. result->pid. When it ends of itself, open requests in it fail with ESRCH and the reason ("worker was ended by
  * signal 9 (Killed)"), and so do later ones until its release; then it is "worker is closed". */
 struct pv_guest_op *pv_guest_worker(struct pv_agent *agent, uint64_t id, pv_guest_op_cb *cb, void *arg);
+
+/* Tells the guest all of its networks (agent.proto); succeeds when it has configured them. */
+struct pv_guest_op *pv_guest_network(struct pv_agent *agent, Pva__Network *network, pv_guest_op_cb *cb, void *arg);
 
 /* The result is safe: acknowledge and free. Also frees the op of a failed operation, and (without callback) an op still
  * at work, whose response will be dropped. May be called inside the op's callback; must come before the agent is

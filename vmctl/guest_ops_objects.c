@@ -342,3 +342,12 @@ struct pv_guest_op *pv_guest_read(struct pv_agent *agent, uint64_t id, int fd, u
 	message.read_stream = &read;
 	return ask(op, &message, read_done);
 }
+
+struct pv_guest_op *pv_guest_network(struct pv_agent *agent, Pva__Network *network, pv_guest_op_cb *cb, void *arg)
+{
+	Pva__ToGuest message = PVA__TO_GUEST__INIT;
+
+	message.body_case = PVA__TO_GUEST__BODY_NETWORK;
+	message.network = network;
+	return ask(pv_guest_op_new(agent, cb, arg), &message, done);
+}

@@ -22,6 +22,16 @@ struct pv_keeper;
 struct pv_machine;
 struct pv_snapshot;
 
+/* A NIC: its frames go through two unix datagram sockets (net.h). */
+struct pv_machine_nic {
+	const char *id; /* of the device; that of its netdev is made from it */
+	const char *mac;
+	uint32_t pci; /* device number on the bus */
+	const char *guest_path;
+	const char *switch_path;
+	bool link_up; /* of one that is plugged into a machine that runs; at its start it is up */
+};
+
 /* Bytes of the guest's memory, which begins at offset 0 of a mappable snapshot. */
 struct pv_machine_patch {
 	uint64_t offset;
@@ -45,11 +55,13 @@ struct pv_machine_config {
 	bool has_rtc;
 	int64_t rtc_s; /* with has_rtc: where the battery clock starts, seconds since the epoch; else host time */
 	bool has_rng_seed;
-	uint64_t rng_seed;         /* with has_rng_seed: stream of virtio-rng, else host entropy */
-	uint64_t boot_deadline_ms; /* from start, or from a reset, to the agent's answer */
-	struct pv_keeper *keeper;  /* is told of the VM before QEMU starts, outlives the machine; NULL: none */
-	uint32_t keeper_vm;        /* the keeper's number of it */
-	bool hold;                 /* `ready` comes before the image's init starts; pv_machine_release() lets it */
+	uint64_t rng_seed;                 /* with has_rng_seed: stream of virtio-rng, else host entropy */
+	uint64_t boot_deadline_ms;         /* from start, or from a reset, to the agent's answer */
+	struct pv_keeper *keeper;          /* is told of the VM before QEMU starts, outlives the machine; NULL: none */
+	uint32_t keeper_vm;                /* the keeper's number of it */
+	const struct pv_machine_nic *nics; /* there from the start */
+	size_t n_nics;
+	bool hold; /* `ready` comes before the image's init starts; pv_machine_release() lets it */
 	struct pv_snapshot *
 	    from; /* go on from this snapshot instead of booting; stays the caller's, and may go after the start. Or NULL */
 	const struct pv_machine_patch
@@ -184,6 +196,12 @@ void pv_machine_resume(struct pv_machine *machine, pv_machine_cb *cb, void *arg)
 /* Warm reboot; `cb` when the agent has answered again (after `ready`), or with PV_ERR_TIMEOUT after `deadline_ms` (the
  * machine has `failed` then too). PV_ERR_STATE for a paused machine and while another reset is at work. */
 void pv_machine_reset(struct pv_machine *machine, uint64_t deadline_ms, pv_machine_cb *cb, void *arg);
+
+/* NICs of a machine that has been `ready`, running or paused. `cb` once, unless the machine ends or is destroyed first. Plugging one that is there already, by
+ * its id, makes its link what is wished. Unplugging needs the guest to let go of it: PV_ERR_TIMEOUT if it does not within 5 s. */
+void pv_machine_plug_nic(struct pv_machine *machine, const struct pv_machine_nic *nic, pv_machine_cb *cb, void *arg);
+void pv_machine_unplug_nic(struct pv_machine *machine, const char *id, pv_machine_cb *cb, void *arg);
+void pv_machine_set_link(struct pv_machine *machine, const char *id, bool up, pv_machine_cb *cb, void *arg);
 
 /* The channel to the guest; usable between `ready` and `reset`, `powered_off` or `failed`. It is the machine's and lives
  * until pv_machine_destroy(). */

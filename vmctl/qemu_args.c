@@ -114,6 +114,22 @@ static void add_devices(struct args *args, const struct pv_machine_config *confi
 	free(log);
 }
 
+/* As machine_nic.c plugs them later. The bus address is the same when the machine is restored from a snapshot. */
+static void add_nics(struct args *args, const struct pv_machine_config *config)
+{
+	for (size_t i = 0; i < config->n_nics; i++) {
+		const struct pv_machine_nic *nic = &config->nics[i];
+		char *guest = quoted(nic->guest_path), *other = quoted(nic->switch_path);
+
+		add(args, "-netdev", "dgram,id=%s-net,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s",
+		    nic->id, guest, other);
+		add(args, "-device", "virtio-net-pci,id=%s,netdev=%s-net,mac=%s,addr=0x%" PRIx32 ",romfile=", nic->id,
+		    nic->id, nic->mac, nic->pci);
+		free(guest);
+		free(other);
+	}
+}
+
 /* The snapshot file is opened by way of the descriptor, whatever has become of its name; with share=off what the guest writes is its own. Device state
  * without memory (xen-save-devices-state) has no configuration section; its events are the only sign that it is loaded. */
 static void add_incoming(struct args *args, const struct pv_machine_config *config, const struct pv_qemu_fds *fds)
@@ -139,6 +155,7 @@ char **pv_qemu_args(const struct pv_machine_config *config, const struct pv_qemu
 	add_board(&args, config);
 	add_clock(&args, config);
 	add_devices(&args, config, fds, console_log);
+	add_nics(&args, config);
 	if (config->from)
 		add_incoming(&args, config, fds);
 	add(&args, "-kernel", "%s", config->kernel);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_objects.h"
 #include "engine/lab/driver_qemu_template.h"
 #include "engine/lab/engine_internal.h"
@@ -123,6 +124,7 @@ struct qemu_vm *qemu_find_vm(struct qemu_driver *driver, uint32_t id)
 	TAILQ_INIT(&vm->calls);
 	TAILQ_INIT(&vm->objects);
 	TAILQ_INIT(&vm->background);
+	LIST_INIT(&vm->net.nics);
 	HASH_ADD(hh, driver->vms, id, sizeof(vm->id), vm);
 	return vm;
 }
@@ -133,12 +135,13 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
 		release_op(call);
-		if (qemu_is_host_call(call))
+		if (qemu_is_host_call(call) || qemu_is_nic_call(call))
 			continue;
 		qemu_call_stop_timer(call);
 		if (!call->reported && call->kind != PV__CALL_STARTED__OP_SHUTDOWN)
 			qemu_call_error(call, kind, 0, text);
 	}
+	qemu_nics_end(vm);
 	qemu_objects_end(vm);
 	pv_console_watch_destroy(vm->watch);
 	vm->watch = NULL;
@@ -154,6 +157,7 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 	vm->spec = NULL;
 	vm->attaching = false;
 	vm->taken_over = false;
+	vm->resumes = false;
 	vm->reset = NULL;
 	vm->save = NULL;
 	pv_engine_undefer(vm->driver->engine, &vm->note);
@@ -163,6 +167,7 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 static void free_vm(struct qemu_vm *vm)
 {
 	HASH_DELETE(hh, vm->driver->vms, vm);
+	qemu_nics_free(vm);
 	free(vm->name);
 	free(vm->dir);
 	free(vm->socket_dir);
@@ -199,10 +204,29 @@ void qemu_lifecycle_done(void *arg, enum pv_err err, const struct pv_errmsg *msg
 
 	if (call->reported)
 		return;
+	if (err == PV_OK && call->kind == PV__CALL_STARTED__OP_RESET) {
+		qemu_nics_reset_done(call->vm, call);
+		return;
+	}
+	if (err == PV_OK)
+		qemu_nics_set_paused(call->vm, call->kind == PV__CALL_STARTED__OP_PAUSE);
 	if (err == PV_OK)
 		qemu_call_done(call);
 	else
 		qemu_vm_end(call->vm, PV__ERROR_KIND__ERROR_KIND_VM_DEAD, msg->text);
+}
+
+/* A machine that stands still cannot be reset. */
+static void reset(struct qemu_call *call, const Pv__ResetCall *reset)
+{
+	struct qemu_vm *vm = call->vm;
+
+	if (vm->resumes) {
+		vm->reset = call;
+		vm->reset_ms = reset->wait_ms;
+	} else {
+		pv_machine_reset(vm->machine, reset->wait_ms, qemu_lifecycle_done, call);
+	}
 }
 
 /* ---- the table ---- */
@@ -223,7 +247,7 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 {
 	struct pv_machine *machine = call->vm->machine;
 
-	if (qemu_host_call(call, started))
+	if (qemu_host_call(call, started) || qemu_nic_call(call, started))
 		return;
 	if (machine == NULL && !pv_call_brings_up(call->kind) && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
 		/* It ended between the decision and this moment. */
@@ -252,7 +276,7 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 		qemu_restore(call, started->restore);
 		break;
 	case PV__CALL_STARTED__OP_RESET:
-		pv_machine_reset(machine, started->reset->wait_ms, qemu_lifecycle_done, call);
+		reset(call, started->reset);
 		break;
 	case PV__CALL_STARTED__OP_RUN:
 		qemu_run(call, started->run);
@@ -270,7 +294,10 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 
 static void start(void *self, const Pv__CallStarted *started)
 {
-	qemu_begin(qemu_add_call(self, started), started);
+	if (pv_call_is_of_bridge(started->op_case))
+		qemu_net_call(self, started);
+	else
+		qemu_begin(qemu_add_call(self, started), started);
 }
 
 static void cancel(void *self, uint64_t id)
@@ -280,8 +307,14 @@ static void cancel(void *self, uint64_t id)
 	char *why;
 
 	HASH_FIND(hh, driver->calls, &id, sizeof(id), call);
+	if (call == NULL && qemu_net_cancel(driver, id))
+		return;
 	if (call == NULL || call->reported || qemu_object_cancel(call))
 		return;
+	if (qemu_is_nic_call(call)) {
+		qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, 0, "cancelled");
+		return;
+	}
 	switch (call->kind) {
 	case PV__CALL_STARTED__OP_SHUTDOWN:
 	case PV__CALL_STARTED__OP_PAUSE:
@@ -341,6 +374,7 @@ static void destroy(void *self)
 		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "");
 		free_vm(vm);
 	}
+	qemu_nets_destroy(driver);
 	qemu_templates_free(driver->templates);
 	qemu_restores_end(driver);
 	free(driver->snapshot_dir);
@@ -359,6 +393,7 @@ static const struct pv_driver_ops qemu_ops = {
 	.start = start,
 	.cancel = cancel,
 	.settle = settle,
+	.networks = qemu_networks,
 	.look = qemu_look,
 	.attach = qemu_attach,
 	.start_again = qemu_start_again,
@@ -408,6 +443,6 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	driver->snapshot_dir = config->snapshot_dir != NULL ? pv_xstrdup(config->snapshot_dir) : NULL;
 	LIST_INIT(&driver->restores);
 	if (config->templates)
-		driver->templates = qemu_templates_new(driver, config->template_dir);
+		driver->templates = qemu_templates_new(driver, config->template_dir, config->max_spares);
 	pv_engine_set_driver(engine, &qemu_ops, driver);
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_objects.h"
 #include "vmctl/keeper.h"
 
@@ -206,7 +207,8 @@ void qemu_attach(void *self, uint32_t id, const Pv__VmSpec *spec, const Pv__Boot
 	vm->kvm = result->accel != NULL && strcmp(result->accel, "kvm") == 0;
 	vm->kvm_optional = false;
 	vm->attaching = vm->taken_over = true;
-	vm->stays_paused = paused_by_test;
+	vm->stays_paused = vm->net.paused = paused_by_test;
+	vm->resumes = !paused_by_test;
 	free(vm->boot_id);
 	vm->boot_id = known_boot_id(vm, result->boot_id);
 	free(vm->guest_boot_id);
@@ -240,8 +242,15 @@ static void end_leftover(struct qemu_vm *vm)
 
 void qemu_start_again(void *self, const Pv__CallStarted *started)
 {
-	struct qemu_call *call = qemu_add_call(self, started);
-	struct qemu_vm *vm = call->vm;
+	struct qemu_call *call;
+	struct qemu_vm *vm;
+
+	if (pv_call_is_of_bridge(started->op_case)) {
+		qemu_net_call(self, started);
+		return;
+	}
+	call = qemu_add_call(self, started);
+	vm = call->vm;
 
 	call->again = true;
 	switch (call->kind) {
@@ -252,23 +261,8 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 		break;
 	case PV__CALL_STARTED__OP_PAUSE:
 		vm->stays_paused = true;
+		vm->resumes = false;
 		break;
-	case PV__CALL_STARTED__OP_RESET:
-		if (vm->machine == NULL)
-			break;
-		/* A paused machine cannot be reset. */
-		vm->reset = call;
-		vm->reset_ms = started->reset->wait_ms;
-		return;
-	case PV__CALL_STARTED__OP_SNAPSHOT:
-		if (vm->machine == NULL || vm->stays_paused)
-			break;
-		/* QEMU is asked to let the guest go on in this moment. */
-		vm->save = call;
-		free(vm->save_path);
-		vm->save_path =
-		    pv_xasprintf("%.*s", (int)started->snapshot->path.len, (const char *)started->snapshot->path.data);
-		return;
 	default:
 		break;
 	}
@@ -280,12 +274,10 @@ void qemu_start_again(void *self, const Pv__CallStarted *started)
 static void on_resumed(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct qemu_vm *vm = arg;
-	struct qemu_call *reset = vm->reset, *save = vm->save;
+	struct qemu_call *reset = vm->reset;
 
+	vm->resumes = false;
 	vm->reset = NULL;
-	vm->save = NULL;
-	if (err == PV_OK && save != NULL && !save->reported)
-		qemu_save(save, vm->save_path, false);
 	if (err == PV_OK && reset != NULL && !reset->reported)
 		pv_machine_reset(vm->machine, vm->reset_ms, qemu_lifecycle_done, reset);
 	/* QEMU does not refuse to go on; whatever ends the machine comes through its handler. */

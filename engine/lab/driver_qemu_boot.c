@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_template.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
@@ -232,15 +233,17 @@ static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *conf
 	uint8_t entropy[QEMU_ENTROPY_BYTES];
 	struct qemu_patches patches;
 	Pva__Hello hello;
-	enum pv_err err;
+	enum pv_err err = PV_OK;
 
 	qemu_fill_hello(vm, &hello, entropy, true);
 	if (vm->way == QEMU_RESTORES) {
 		qemu_identity_patches(&vm->template->identity, vm->uuid, &patches);
 		config->patches = patches.all;
 		config->n_patches = patches.n;
-		err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded, vm,
-		                            &vm->machine, msg);
+		vm->warm = qemu_spare_take(vm, config, &hello);
+		if (!vm->warm)
+			err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded,
+			                            vm, &vm->machine, msg);
 		free(patches.all);
 		if (err == PV_OK)
 			pv_machine_resume(vm->machine, ignore_resumed, NULL);
@@ -257,10 +260,12 @@ static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *conf
 static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 {
 	struct pv_machine_config config;
+	struct pv_machine_nic *nics = NULL;
 	char *initrd = NULL;
+	size_t n_nics = 0;
 	enum pv_err err = PV_OK;
 
-	vm->saving = vm->loaded = vm->released = false;
+	vm->saving = vm->loaded = vm->released = vm->warm = false;
 	qemu_boot_config(vm, qemu_vm_profile(vm), &config);
 	/* The template's guest came without the files, but after a reset they are to be there again. */
 	if (vm->way != QEMU_MAKES) {
@@ -270,8 +275,13 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 	if (err == PV_OK) {
 		qemu_make_uuid(vm->uuid);
 		config.keeper = qemu_keeper(vm->driver);
+		/* A template has none: they are plugged in when its guest goes on. */
+		nics = qemu_nics_for_start(vm, vm->way == QEMU_COLD, &n_nics);
+		config.nics = nics;
+		config.n_nics = n_nics;
 		err = start_qemu(vm, &config, msg);
 	}
+	free(nics);
 	free(initrd);
 	return err;
 }
@@ -345,7 +355,7 @@ void qemu_boot_forget(struct qemu_vm *vm)
 
 /* ---- what the machine tells ---- */
 
-static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
+void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__BootResult result = PV__BOOT_RESULT__INIT;
@@ -357,6 +367,9 @@ static void report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	result.accel = (char *)(vm->kvm ? "kvm" : "tcg");
 	result.has_from_template = 1;
 	result.from_template = vm->way == QEMU_RESTORES;
+	result.has_warm = result.warm = vm->warm;
+	if (vm->way == QEMU_RESTORES && vm->spec->n_files == 0)
+		qemu_spares_want(vm->template);
 	result.has_qemu_pid = 1;
 	result.qemu_pid = (uint32_t)pv_machine_pid(vm->machine);
 	result.has_qemu_start_ticks = 1;
@@ -399,21 +412,26 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 	}
 	if (vm->boot != NULL) {
 		if (!qemu_template_unheld(vm))
-			report_boot(vm, hello);
+			qemu_nics_booted(vm, hello);
 		return;
 	}
+	qemu_nics_guest_is_new(vm, true);
 	if (qemu_restored(vm, hello)) {
 		vm->taken_over = false;
 		return;
 	}
+	qemu_nics_update(vm);
 	free(vm->guest_boot_id);
 	vm->guest_boot_id = hello->boot_id != NULL ? pv_xstrdup(hello->boot_id) : NULL;
-	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id))
+	if (vm->taken_over && !qemu_taken_over(vm, hello->boot_id)) {
+		qemu_save_late(vm);
 		return;
+	}
 	qemu_note_boot_id(vm, hello->boot_id);
 	if (again && !reset_in_flight(vm))
 		pv_engine_vm_changed(vm->driver->engine, vm->id, PV__VM_CHANGE__VM_CHANGE_REBOOTED,
 		                     "the guest rebooted");
+	qemu_save_late(vm);
 }
 
 void qemu_guest_reset(struct qemu_vm *vm)
@@ -434,6 +452,7 @@ void qemu_guest_reset(struct qemu_vm *vm)
 
 static void on_reset(void *arg)
 {
+	qemu_nics_guest_is_new(arg, false);
 	qemu_guest_reset(arg);
 }
 

@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "engine/lab/driver_qemu.h"
+#include "engine/lab/driver_qemu_net_types.h"
 #include "engine/lab/engine.h"
 #include "vmctl/console.h"
 #include "vmctl/guest_ops.h"
@@ -99,6 +100,8 @@ struct qemu_vm {
 	struct qemu_background_list background; /* requests that no call waits for */
 	struct pv_console_watch *watch;         /* NULL: nobody has waited for the console since the boot */
 
+	struct qemu_vm_net net;
+
 	/* of the present boot */
 	struct qemu_call *boot; /* NULL once the agent has answered */
 	Pv__VmSpec *spec;
@@ -112,6 +115,7 @@ struct qemu_vm {
 	struct qemu_template *template; /* unless it boots cold; or NULL */
 	TAILQ_ENTRY(qemu_vm) template_link;
 	bool saving;                 /* MAKES: the snapshot is taken */
+	bool warm;                   /* RESTORES: in a process that was started ahead */
 	bool loaded;                 /* RESTORES: the guest has begun to run */
 	bool released;               /* its init may run */
 	size_t files_written;        /* RESTORES: of spec->files */
@@ -125,13 +129,14 @@ struct qemu_vm {
 	char *guest_boot_id;                    /* as last heard, of every VM; or NULL */
 
 	/* of a VM that another runner booted */
-	bool attaching;          /* its result is not told yet */
-	bool taken_over;         /* its agent has not answered this runner yet */
-	bool stays_paused;       /* go() is not for it */
-	char *boot_id;           /* of the guest as that runner knew it */
-	struct qemu_call *reset; /* waits for go() */
+	bool attaching;    /* its result is not told yet */
+	bool taken_over;   /* its agent has not answered this runner yet */
+	bool stays_paused; /* go() is not for it */
+	char *boot_id;     /* of the guest as that runner knew it */
+	bool resumes;      /* go() is for it, and QEMU has not let it go on yet: what cannot begin before waits */
+	struct qemu_call *reset;
 	uint64_t reset_ms;
-	struct qemu_call *save; /* likewise: a snapshot of a VM that runs */
+	struct qemu_call *save; /* a snapshot; waits for the agent */
 	char *save_path;
 	char *refusal; /* why it cannot be attached, for `later` */
 	enum pv_err refused_err;
@@ -156,6 +161,7 @@ struct qemu_driver {
 	struct pv_keeper *keeper; /* NULL before the first VM, or if there is none */
 	bool keeper_tried;
 	bool told_no_kvm;
+	struct qemu_nets nets;
 	struct qemu_templates *templates; /* NULL: not wanted */
 	char *snapshot_dir;
 	struct pv_store *snapshots; /* there, once it is needed */
@@ -215,9 +221,9 @@ void qemu_forget_boot_id(struct qemu_vm *vm);
 /* ---- driver_qemu_snapshot.c ---- */
 enum pv_err qemu_look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
                       struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
-/* `paused`: it is, and stays so. */
-void qemu_save(struct qemu_call *call, const char *path, bool paused);
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot);
+/* The agent of a VM that was taken over has answered: takes the snapshot that waits for that, if there is one. */
+void qemu_save_late(struct qemu_vm *vm);
 void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore);
 /* The VM ends: so does what was at work for it. */
 void qemu_restore_forget(struct qemu_vm *vm);
@@ -227,6 +233,8 @@ void qemu_restores_end(struct qemu_driver *driver);
 void qemu_resume(struct qemu_call *call);
 /* The agent has answered. True if that was the answer a restore, or the resume after one, waits for. */
 bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
+/* The restore is done: networks and all. */
+void qemu_report_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
 void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy);
 
 /* ---- driver_qemu_boot.c ---- */
@@ -247,6 +255,8 @@ void qemu_fill_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy, bo
 void qemu_guest_reset(struct qemu_vm *vm);
 extern const struct pv_machine_handler qemu_machine_handler;
 void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot);
+/* The boot is done: networks and all. */
+void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello);
 /* The boot has ended: what was kept for it goes. Before the machine. */
 void qemu_boot_forget(struct qemu_vm *vm);
 

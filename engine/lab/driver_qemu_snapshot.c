@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/lab/driver_qemu_internal.h"
+#include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/job.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
@@ -89,6 +89,9 @@ static enum pv_err check_fits(const struct qemu_driver *driver, const struct pv_
 	err = make_shape(driver, profile, spec, kvm, &shape, msg);
 	if (err != PV_OK)
 		return err;
+	/* The machine is made with the devices that the snapshot has. */
+	shape.message.n_devices = manifest->shape->n_devices;
+	shape.message.devices = manifest->shape->devices;
 	err = pv_shape_fits(manifest->shape, &shape.message, msg);
 	free(shape.cmdline);
 	return err == PV_OK ? PV_OK : pv_err_wrap(msg, err, "%s", pv_snapshot_path(snapshot));
@@ -186,7 +189,22 @@ static void save(struct qemu_call *call, const struct shape *shape, const char *
 	free(packed);
 }
 
-void qemu_save(struct qemu_call *call, const char *path, bool paused)
+static void save_with_nics(struct qemu_call *call, struct shape *shape, const char *path, bool paused)
+{
+	size_t n;
+	Pvs__Device *devices = qemu_nics_as_devices(call->vm, &n);
+	Pvs__Device **list = pv_xcalloc(n + 1, sizeof(*list));
+
+	for (size_t i = 0; i < n; i++)
+		list[i] = &devices[i];
+	shape->message.n_devices = n;
+	shape->message.devices = list;
+	save(call, shape, path, paused);
+	free(list);
+	free(devices);
+}
+
+static void save_now(struct qemu_call *call, const char *path, bool paused)
 {
 	struct qemu_vm *vm = call->vm;
 	struct pv_errmsg msg;
@@ -196,15 +214,39 @@ void qemu_save(struct qemu_call *call, const char *path, bool paused)
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
 		return;
 	}
-	save(call, &shape, path, paused);
+	save_with_nics(call, &shape, path, paused);
 	free(shape.cmdline);
+}
+
+/* A VM of another runner that runs, or is about to, and whose agent has not answered yet: to the machine it is a guest that boots. */
+static bool is_met_anew(const struct qemu_vm *vm)
+{
+	struct pv_vm_view view;
+
+	return vm->taken_over && pv_state_vm(pv_engine_state(vm->driver->engine), vm->id, &view) &&
+	       view.state == PV__VM_STATE__VM_STATE_BOOTED;
+}
+
+void qemu_save_late(struct qemu_vm *vm)
+{
+	struct qemu_call *call = vm->save;
+
+	vm->save = NULL;
+	if (call != NULL && !call->reported)
+		save_now(call, vm->save_path, false);
 }
 
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
 {
 	char *path = pv_xasprintf("%.*s", (int)snapshot->path.len, (const char *)snapshot->path.data);
 
-	qemu_save(call, path, snapshot->paused);
+	if (is_met_anew(call->vm)) {
+		call->vm->save = call;
+		free(call->vm->save_path);
+		call->vm->save_path = path;
+		return;
+	}
+	save_now(call, path, snapshot->paused);
 	free(path);
 }
 
@@ -254,6 +296,8 @@ void qemu_restores_end(struct qemu_driver *driver)
 		pv_job_join(work->job);
 		work_free(work);
 	}
+	if (driver->snapshots != NULL)
+		pv_store_cool(driver->snapshots);
 	pv_store_close(driver->snapshots);
 	driver->snapshots = NULL;
 }
@@ -287,6 +331,11 @@ static void report(struct qemu_vm *vm, const Pva__HelloReply *hello, bool paused
 	ended.boot = &result;
 	qemu_call_report(vm->restore, &ended);
 	vm->restore = NULL;
+}
+
+void qemu_report_restored(struct qemu_vm *vm, const Pva__HelloReply *hello)
+{
+	report(vm, hello, false);
 }
 
 void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy)
@@ -346,7 +395,9 @@ static void on_loaded(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 static enum pv_err start(struct qemu_vm *vm, struct pv_snapshot *snapshot, struct pv_errmsg *msg)
 {
 	const struct pv_profile *profile = qemu_vm_profile(vm);
+	const Pvs__Shape *shape = pv_snapshot_manifest(snapshot)->shape;
 	struct pv_machine_config config;
+	struct pv_machine_nic *nics;
 	uint8_t entropy[QEMU_ENTROPY_BYTES];
 	Pva__Hello hello;
 	enum pv_err err = check_fits(vm->driver, profile, vm->spec, vm->kvm, snapshot, msg);
@@ -357,11 +408,15 @@ static enum pv_err start(struct qemu_vm *vm, struct pv_snapshot *snapshot, struc
 	config.has_rtc = false; /* the guest's goes on, or is set by the hello */
 	config.keeper = qemu_keeper(vm->driver);
 	config.from = snapshot;
+	nics = qemu_nics_for_restore(vm, shape->devices, shape->n_devices, &config.n_nics);
+	config.nics = nics;
 	qemu_make_uuid(vm->uuid);
 	set_boot_id(vm, pv_snapshot_manifest(snapshot)->boot_id);
 	qemu_fill_restored_hello(vm, &hello, entropy);
-	return pv_machine_start_from(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
-	                             on_loaded, vm, &vm->machine, msg);
+	err = pv_machine_start_from(pv_engine_base(vm->driver->engine), &config, &hello, &qemu_machine_handler,
+	                            on_loaded, vm, &vm->machine, msg);
+	free(nics);
+	return err;
 }
 
 static void opened(void *arg)
@@ -461,9 +516,12 @@ bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	pv_machine_set_hello(vm->machine, &next);
 	set_boot_id(vm, hello->boot_id);
 	qemu_note_boot_id(vm, hello->boot_id);
-	if (vm->restore != NULL)
-		report(vm, hello, false);
-	else if (!greeting->reported)
-		qemu_call_done(greeting);
+	if (vm->restore != NULL) {
+		qemu_nics_booted(vm, hello);
+		return true;
+	}
+	qemu_nics_update(vm);
+	if (!greeting->reported)
+		qemu_nics_reset_done(vm, greeting);
 	return true;
 }

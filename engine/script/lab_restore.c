@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/lab/network_numbers.h"
 #include "engine/script/args.h"
 #include "engine/script/boot_opts.h"
 #include "engine/script/call.h"
@@ -15,10 +16,12 @@
 #include "engine/script/json.h"
 #include "engine/script/lab_methods.h"
 #include "engine/script/lab_tree.h"
+#include "engine/script/saved_bridges.h"
 #include "engine/script/saved_files.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 #include "engine/script/snapshot.h"
+#include "engine/script/unsettled.h"
 
 #define FORMAT 1 /* of lab.json */
 
@@ -314,6 +317,12 @@ static void declare_bridges(lua_State *L, const struct plan *plan)
 		if (find_member(L, plan, KIND_BRIDGE, lab, declared.name) == 0) {
 			declared.has_lab = 1;
 			declared.lab = pv_lab_tree_find(state_of(L), plan->lab, lab);
+			lua_getfield(L, -1, "settings");
+			declared.number = pv_saved_bridge_number(L, -1);
+			lua_pop(L, 1);
+			if (declared.number == 0)
+				declared.number =
+				    pv_bridge_number_for(state_of(L), pv_script_of(L)->file, declared.name);
 			propose(L, plan, PV__EVENT__BODY_BRIDGE_DECLARED, &declared);
 		}
 		lua_pop(L, 1);
@@ -480,13 +489,48 @@ static bool check_calls(lua_State *L, const struct plan *plan, const struct pv_c
 	return true;
 }
 
+/* ---- bridges, when the VMs of the set are down ---- */
+
+/* Those that are to be restored leave all bridges first, so that none has the place that another is to have. */
+static void set_bridges(lua_State *L, const struct plan *plan)
+{
+	uint32_t *vms = lua_newuserdatauv(L, plan->n * sizeof(*vms) + 1, 0);
+	size_t n;
+
+	for (size_t i = 0; i < plan->n; i++)
+		vms[i] = plan->members[i].vm;
+	n = push_list(L, plan, "bridges");
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < n; i++) {
+			uint32_t bridge;
+
+			push_entry(L, plan, i);
+			bridge = find_member(L, plan, KIND_BRIDGE, need_text(L, plan, "lab"), need_text(L, plan, "name"));
+			lua_getfield(L, -1, "settings");
+			if (bridge != 0 && pass == 0)
+				pv_saved_bridge_clear(L, plan->what, bridge, vms, plan->n);
+			else if (bridge != 0)
+				pv_saved_bridge_apply(L, plan->what, -1, bridge, vms, plan->n);
+			lua_pop(L, 2);
+		}
+	}
+	lua_settop(L, plan->at);
+}
+
 /* ---- the steps ---- */
+
+static void settled(lua_State *L, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		pv_unsettled_remove(pv_script_of(L), plan->members[i].vm);
+}
 
 static int after_ending(lua_State *L, struct pv_wait *wait)
 {
 	struct plan *plan = plan_of(L);
 
 	(void)wait; /* the first failure counts */
+	settled(L, plan);
 	lua_getiuservalue(L, plan->at, USER_ERROR);
 	pv_raise(L, "%s: %s", plan->what, lua_tostring(L, -1));
 }
@@ -504,6 +548,7 @@ static int after_resume(lua_State *L, struct pv_wait *wait)
 
 	if (!check_calls(L, plan, (struct pv_calls *)wait))
 		return end_all(L, plan);
+	settled(L, plan);
 	lua_settop(L, plan->at - 1);
 	return then(L);
 }
@@ -523,6 +568,9 @@ static int after_shutdown(lua_State *L, struct pv_wait *wait)
 
 	if (!check_calls(L, plan, (struct pv_calls *)wait))
 		return end_all(L, plan);
+	set_bridges(L, plan);
+	for (size_t i = 0; i < plan->n; i++)
+		pv_unsettled_add(pv_script_of(L), plan->members[i].vm, true);
 	return carry_out(L, plan, PV__CALL_STARTED__OP_RESTORE, is_to_be_restored, after_restore);
 }
 

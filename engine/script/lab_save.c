@@ -13,9 +13,11 @@
 #include "engine/script/json.h"
 #include "engine/script/lab_methods.h"
 #include "engine/script/lab_tree.h"
+#include "engine/script/saved_bridges.h"
 #include "engine/script/saved_files.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/snapshot.h"
+#include "engine/script/unsettled.h"
 
 #define FORMAT 1 /* of lab.json */
 
@@ -193,7 +195,6 @@ static void index_vms(lua_State *L, const struct index *in, struct save *save, s
 	}
 }
 
-/* `members` and `settings` are the place for what a bridge has. */
 static void index_bridges(lua_State *L, const struct index *in, const struct pv_lab_view *lab, const char *path)
 {
 	struct pv_bridge_view bridge;
@@ -206,9 +207,7 @@ static void index_bridges(lua_State *L, const struct index *in, const struct pv_
 		lua_setfield(L, -2, "lab");
 		lua_pushstring(L, bridge.name);
 		lua_setfield(L, -2, "name");
-		push_empty_array(L);
-		lua_setfield(L, -2, "members");
-		lua_newtable(L);
+		pv_saved_bridge_push(L, in->state, bridge.id);
 		lua_setfield(L, -2, "settings");
 		append(L, in->bridges);
 	}
@@ -276,6 +275,9 @@ static int finish(lua_State *L, struct save *save)
 	const char *error = user_text(L, save, USER_ERROR);
 
 	lua_settop(L, save->at);
+	for (size_t i = 0; i < save->n; i++)
+		pv_unsettled_remove(pv_script_of(L), save->vms[i].id);
+	pv_unsettled_remove_dir(pv_script_of(L), user_text(L, save, USER_TEMPORARY));
 	if (error != NULL) {
 		lua_getiuservalue(L, save->at, USER_TEMPORARY);
 		pv_intake(L, "lab:snapshot.undo", lua_gettop(L), take_removal, (void *)lua_tostring(L, -1));
@@ -428,6 +430,7 @@ static int pause_all(lua_State *L, struct save *save)
 
 		if (!save->vms[i].runs)
 			continue;
+		pv_unsettled_add(pv_script_of(L), save->vms[i].id, false);
 		started.op_case = PV__CALL_STARTED__OP_PAUSE;
 		started.pause = &call;
 		(void)!pv_calls_start(L, calls, at++, save->vms[i].id, &started);
@@ -540,6 +543,7 @@ int pv_lab_save(lua_State *L, const char *what, uint32_t lab, const char *dir, p
 	lua_setiuservalue(L, save->at, USER_JSON);
 	lua_settop(L, save->at);
 	choose_place(L, save, dir);
+	pv_unsettled_add_dir(pv_script_of(L), user_text(L, save, USER_TEMPORARY));
 	/* Only the operation stays. */
 	lua_rotate(L, base + 1, 1);
 	lua_settop(L, base + 1);

@@ -13,6 +13,7 @@
 #include "engine/script/test_ctx.h"
 #include "engine/script/tests.h"
 #include "engine/script/timer.h"
+#include "engine/script/unsettled.h"
 #include "proto/mem.h"
 
 static int on_panic(lua_State *L)
@@ -123,6 +124,7 @@ void pv_script_destroy(struct pv_script *script)
 	lua_close(script->L);
 	pv_test_list_destroy(script->tests);
 	pv_baseline_destroy(script->baseline);
+	pv_unsettled_destroy(script);
 	free(script->path);
 	free(script->shown_path);
 	free(script->source);

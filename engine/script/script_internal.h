@@ -77,6 +77,7 @@ struct pv_script {
 	uint64_t timeout_ns;          /* provium.timeout; 0: none */
 	uint64_t n_snapshots;         /* temporary ones that were made */
 	bool resets;                  /* provium.reset_between_tests */
+	struct pv_unsettled *unsettled; /* NULL: nothing was in hand yet */
 	struct pv_baseline *baseline; /* NULL: none was made */
 };
 

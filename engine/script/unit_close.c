@@ -5,6 +5,7 @@
 #include "engine/core/network.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
+#include "engine/script/unsettled.h"
 
 static const Pv__ObjectKind steps[] = {
 	PV__OBJECT_KIND__OBJECT_KIND_STREAM,
@@ -120,6 +121,8 @@ bool pv_unit_close_objects(struct pv_script *script)
 
 	if (!unit->is_test || (unit->closing == 0 && pv_engine_is_lost(script->engine, script->file)))
 		return true;
+	if (unit->close_step == 0 && !pv_unsettled_settle(script))
+		return false;
 	pv_state_vms_closed_with(state, script->scope_lab, &going);
 	while (unit->closing == 0 && unit->close_step < STEP_COUNT) {
 		Pv__ObjectKind kind = steps[unit->close_step++];

@@ -12,6 +12,7 @@
 #include "hello.h"
 #include "init.h"
 #include "log.h"
+#include "network.h"
 #include "object.h"
 #include "process.h"
 #include "proto/agent_version.h"
@@ -324,6 +325,9 @@ static void handle_request(struct server *server, const Pva__ToGuest *message)
 		break;
 	case PVA__TO_GUEST__BODY_CANCEL_POLL:
 		pv_object_cancel(server, call, message->cancel_poll);
+		break;
+	case PVA__TO_GUEST__BODY_NETWORK:
+		pv_network_apply(server, call, message->network);
 		break;
 	default:
 		pv_server_error(server, call, ENOSYS, "this agent does not know the request");

@@ -391,6 +391,18 @@ static void remember(struct fixture *f, const Pv__CallStarted *call)
 	}
 }
 
+/* A VM "hanging..." hangs in a restore, and in a snapshot to a directory beside the run's. */
+static bool hangs(const struct fake_driver *driver, const Pv__CallStarted *call)
+{
+	struct pv_vm_view vm;
+
+	if (!pv_state_vm(pv_engine_state(driver->f->engine), call->vm, &vm) || strncmp(vm.name, "hanging", 7) != 0)
+		return false;
+	return call->op_case == PV__CALL_STARTED__OP_RESTORE ||
+	       (call->op_case == PV__CALL_STARTED__OP_SNAPSHOT &&
+	        strncmp((const char *)call->snapshot->path.data, driver->f->run_dir, strlen(driver->f->run_dir)) != 0);
+}
+
 static void start(void *self, const Pv__CallStarted *call)
 {
 	struct fake_driver *driver = self;
@@ -401,7 +413,9 @@ static void start(void *self, const Pv__CallStarted *call)
 	answer->driver = driver;
 	answer->call = copy_call(call);
 	TAILQ_INSERT_TAIL(&driver->answers, answer, link);
-	if (strncmp(word, "sleep:", 6) == 0)
+	if (hangs(driver, call))
+		answer->timer = NULL;
+	else if (strncmp(word, "sleep:", 6) == 0)
 		arm(answer, atol(word + 6));
 	else if (strcmp(word, "hang") != 0)
 		arm(answer, 0);

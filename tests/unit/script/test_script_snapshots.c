@@ -288,6 +288,43 @@ static void test_lab__of_a_test_is_its_own_scope(void **state)
 	fixture_destroy(f);
 }
 
+/* A test that is cut in the midst of it: VMs of the file's scope run on, or are down, and nothing is left of the directory. */
+static void test_lab__a_test_that_is_cut_settles_its_vms(void **state)
+{
+	static const struct {
+		const char *body;
+		const char *a, *b;
+	} cases[] = {
+		{ "lab:snapshot(dir)", "booted", "paused" },
+		{ "local s = lab:snapshot() lab:restore(s)", "shutdown", "shutdown" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *source = pv_xasprintf("local lab = provium:lab('l') a = lab:vm('a', 'default'):boot()\n"
+		                            "b = lab:vm('hanging', 'default'):boot() b:pause()\n"
+		                            "local dir = os.tmpname() os.remove(dir)\n"
+		                            "test('cut', {timeout = '300ms'}, function(t) %s end)\n"
+		                            "test('then', function(t) t:log(a:state() .. ' ' .. b:state())\n"
+		                            "local p = io.popen('ls -d /tmp/.' .. dir:sub(6) .. '* 2>/dev/null')\n"
+		                            "t:assert_eq(p:read('a'), '') p:close() end)",
+		                            cases[i].body);
+		struct fixture *f = fixture_create(source);
+		char *states = pv_xasprintf("%s %s\n", cases[i].a, cases[i].b);
+
+		free(source);
+		fixture_run_chunk(f);
+		fixture_run_test(f, 0);
+		assert_int_equal(f->outcome.verdict, TIMED_OUT);
+		fixture_run_test(f, 1);
+		if (f->outcome.verdict != PASSED)
+			fail_msg("%s", f->outcome.message);
+		assert_string_equal(pv_buf_str(&f->log), states);
+		free(states);
+		fixture_destroy(f);
+	}
+}
+
 /* ---- provium.reset_between_tests ---- */
 
 static void expect_passed(const struct fixture *f)
@@ -460,6 +497,7 @@ int main(void)
 		cmocka_unit_test(test_lab__a_restore_that_fails_ends_the_set),
 		cmocka_unit_test(test_lab__restore_checks_all_first),
 		cmocka_unit_test(test_lab__of_a_test_is_its_own_scope),
+		cmocka_unit_test(test_lab__a_test_that_is_cut_settles_its_vms),
 		cmocka_unit_test(test_reset__goes_back_to_the_baseline),
 		cmocka_unit_test(test_reset__closes_what_is_newer_in_the_root_lab),
 		cmocka_unit_test(test_reset__an_open_stream_fails_the_file_at_load),

@@ -126,6 +126,30 @@ static void test_jitter__is_uniform_around_the_latency(void **state)
 	assert_in_range(below, 880, 1120); /* a quarter */
 }
 
+/* A pair's jitter comes on top of the bridge's, and is its own. */
+static void test_jitter__adds_and_is_one_way(void **state)
+{
+	uint64_t high[2] = { 0 };
+
+	(void)state;
+	sim_open(&sim, 1, 2, 3, SECOND);
+	sim_introduce(&sim);
+	whole((struct pv_net_rule){ .latency_ns = 50 * MS, .jitter_ns = 10 * MS });
+	pair(0, 1, (struct pv_net_rule){ .jitter_ns = 20 * MS });
+	for (uint32_t i = 0; i < 2000; i++) {
+		sim_send(&sim, i % 2, 1 - i % 2, i, 60);
+		sim_until(&sim, sim.now + 100 * MS);
+	}
+	for (size_t i = 0; i < 2000; i++) {
+		uint64_t took = sim.log[i].when - SECOND - sim.log[i].number * 100 * MS;
+		uint64_t *most = &high[sim.log[i].number % 2];
+
+		*most = took > *most ? took : *most;
+	}
+	assert_in_range(high[0], 76 * MS, 80 * MS);
+	assert_in_range(high[1], 59 * MS, 60 * MS);
+}
+
 /* More jitter than latency: never before it was sent. */
 static void test_jitter__never_goes_back_in_time(void **state)
 {
@@ -233,6 +257,46 @@ static void test_change__leaves_frames_under_way(void **state)
 	assert_int_equal(sim.log[11].when, 2 * SECOND);
 }
 
+/* A frame that is due, but was not handed out yet as the loop is late, is not overtaken by one that needs not wait. */
+static void test_order__when_the_loop_is_late(void **state)
+{
+	(void)state;
+	sim_open(&sim, 1, 2, 1, SECOND);
+	sim_introduce(&sim);
+	pair(0, 1, (struct pv_net_rule){ .latency_ns = 5 * MS });
+	sim_send(&sim, 0, 1, 1, 60);
+	pair(0, 1, (struct pv_net_rule){ 0 });
+	sim.now += 7 * MS;
+	sim_send(&sim, 0, 1, 2, 60);
+	sim_until(&sim, 2 * SECOND);
+	assert_int_equal(sim.n_log, 2);
+	assert_int_equal(sim.log[0].number, 1);
+	assert_int_equal(sim.log[1].number, 2);
+}
+
+/* While time stands still nothing comes, and what is sent has its whole delay before it. */
+static void test_freeze__stops_all_delays(void **state)
+{
+	(void)state;
+	sim_open(&sim, 1, 2, 1, SECOND);
+	sim_introduce(&sim);
+	pair(0, 1, (struct pv_net_rule){ .latency_ns = 10 * MS });
+	sim_send(&sim, 0, 1, 1, 60);
+	sim_until(&sim, SECOND + 4 * MS);
+	pv_switch_freeze(sim.sw[0], sim.now);
+	pv_switch_freeze(sim.sw[0], sim.now);
+	sim_until(&sim, 2 * SECOND);
+	sim_send(&sim, 0, 1, 2, 60);
+	pv_switch_thaw(sim.sw[0], sim.now);
+	sim_until(&sim, 3 * SECOND);
+	assert_int_equal(sim.n_log, 0);
+	pv_switch_thaw(sim.sw[0], sim.now);
+	sim_until(&sim, 4 * SECOND);
+	assert_int_equal(sim.n_log, 2);
+	assert_int_equal(sim.log[0].when, 3 * SECOND + 6 * MS);
+	assert_int_equal(sim.log[1].when, 3 * SECOND + 10 * MS);
+}
+
 /* Whatever rules come and go, without jitter each pair keeps its order. */
 static void test_order__of_a_pair_is_kept(void **state)
 {
@@ -280,6 +344,11 @@ static void test_full_table__forgets_the_oldest(void **state)
 		if (i % 1000 == 0)
 			sim_send(&sim, 1, 2, i, 60); /* vm2 is not silent: it stays known */
 		sim_forget(&sim);
+		if (i % 1000 == 999) {
+			sim_send(&sim, 2, 1, i, 60);
+			assert_int_equal(sim.n_log, 1);
+			sim_forget(&sim);
+		}
 	}
 	sim_send(&sim, 2, 1, 1, 60);
 	assert_int_equal(sim.n_log, 1); /* vm2 was known */
@@ -390,10 +459,15 @@ static void test_link_down__neither_sends_nor_gets(void **state)
 	counters = pv_switch_port_counters(sim.ports[0][0].port);
 	assert_int_equal(counters->tx_packets, 1); /* of the introduction */
 	assert_int_equal(counters->errors, 0);
-	pv_switch_port_set_link(sim.ports[0][0].port, true);
-	sim_send(&sim, 0, 1, 3, 60);
+	/* What is for it is for nobody known. */
+	sim_send(&sim, 1, 0, 4, 60);
 	sim_until(&sim, 3 * SECOND);
 	assert_int_equal(sim.n_log, 1);
+	assert_int_equal(sim.log[0].port, 2);
+	pv_switch_port_set_link(sim.ports[0][0].port, true);
+	sim_send(&sim, 0, 1, 3, 60);
+	sim_until(&sim, 4 * SECOND);
+	assert_int_equal(sim.n_log, 2);
 }
 
 /* Rules may come before the member. */
@@ -535,12 +609,15 @@ int main(void)
 		cmocka_unit_test_teardown(test_latency__adds_and_is_one_way, close_sim),
 		cmocka_unit_test(test_loss__is_binomial_and_repeats),
 		cmocka_unit_test_teardown(test_jitter__is_uniform_around_the_latency, close_sim),
+		cmocka_unit_test_teardown(test_jitter__adds_and_is_one_way, close_sim),
 		cmocka_unit_test_teardown(test_jitter__never_goes_back_in_time, close_sim),
 		cmocka_unit_test_teardown(test_rate__is_exact, close_sim),
 		cmocka_unit_test_teardown(test_rate__every_limit_applies, close_sim),
 		cmocka_unit_test_teardown(test_rate__has_a_bounded_backlog, close_sim),
 		cmocka_unit_test_teardown(test_change__leaves_frames_under_way, close_sim),
+		cmocka_unit_test_teardown(test_order__when_the_loop_is_late, close_sim),
 		cmocka_unit_test_teardown(test_order__of_a_pair_is_kept, close_sim),
+		cmocka_unit_test_teardown(test_freeze__stops_all_delays, close_sim),
 		cmocka_unit_test_teardown(test_full_table__forgets_the_oldest, close_sim),
 		cmocka_unit_test_teardown(test_silent_address__is_forgotten, close_sim),
 		cmocka_unit_test_teardown(test_flapping_address__follows, close_sim),

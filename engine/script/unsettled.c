@@ -1,0 +1,213 @@
+#include "engine/script/unsettled.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/lab/input.h"
+#include "engine/script/saved_files.h"
+#include "engine/script/script_internal.h"
+#include "engine/script/site.h"
+
+struct entry {
+	uint32_t vm; /* 0: a directory */
+	bool down;
+	char *dir;
+	LIST_ENTRY(entry) link;
+};
+
+struct pv_unsettled {
+	LIST_HEAD(, entry) entries;
+	struct pv_engine_listener listener; /* while a call on one of them is in flight */
+	bool listens;
+};
+
+static struct pv_unsettled *list_of(struct pv_script *script)
+{
+	if (script->unsettled == NULL) {
+		script->unsettled = PV_NEW(struct pv_unsettled);
+		LIST_INIT(&script->unsettled->entries);
+	}
+	return script->unsettled;
+}
+
+static void drop(struct entry *entry)
+{
+	LIST_REMOVE(entry, link);
+	free(entry->dir);
+	free(entry);
+}
+
+static struct entry *find(struct pv_script *script, uint32_t vm, const char *dir)
+{
+	struct entry *entry;
+
+	LIST_FOREACH (entry, &list_of(script)->entries, link)
+		if (entry->vm == vm && (dir == NULL || strcmp(entry->dir, dir) == 0))
+			return entry;
+	return NULL;
+}
+
+static struct entry *add(struct pv_script *script, uint32_t vm, const char *dir)
+{
+	struct entry *entry = find(script, vm, dir);
+
+	if (entry != NULL)
+		return entry;
+	entry = PV_NEW(struct entry);
+	entry->vm = vm;
+	entry->dir = dir != NULL ? pv_xstrdup(dir) : NULL;
+	LIST_INSERT_HEAD(&list_of(script)->entries, entry, link);
+	return entry;
+}
+
+void pv_unsettled_add(struct pv_script *script, uint32_t vm, bool down)
+{
+	add(script, vm, NULL)->down = down;
+}
+
+void pv_unsettled_remove(struct pv_script *script, uint32_t vm)
+{
+	struct entry *entry = find(script, vm, NULL);
+
+	if (entry != NULL)
+		drop(entry);
+}
+
+void pv_unsettled_add_dir(struct pv_script *script, const char *dir)
+{
+	add(script, 0, dir);
+}
+
+void pv_unsettled_remove_dir(struct pv_script *script, const char *dir)
+{
+	struct entry *entry = find(script, 0, dir);
+
+	if (entry != NULL)
+		drop(entry);
+}
+
+/* ---- settling ---- */
+
+static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
+{
+	struct pv_script *script = arg;
+
+	(void)seq;
+	if (event->file == script->file &&
+	    (event->body_case == PV__EVENT__BODY_CALL_ENDED || event->body_case == PV__EVENT__BODY_VM_CHANGED))
+		pv_engine_defer(script->engine, &script->turn);
+}
+
+static void listen(struct pv_script *script, bool on)
+{
+	struct pv_unsettled *list = script->unsettled;
+
+	if (list->listens == on)
+		return;
+	list->listens = on;
+	list->listener = (struct pv_engine_listener){ .event = on_event, .arg = script, .link = list->listener.link };
+	if (on)
+		pv_engine_listen(script->engine, &list->listener);
+	else
+		pv_engine_unlisten(script->engine, &list->listener);
+}
+
+static void settled(void *arg, const Pv__CallEnded *ended)
+{
+	struct pv_script *script = arg;
+
+	(void)ended; /* a VM that was lost meanwhile says so by its state */
+	if (--script->unit.closing == 0)
+		pv_engine_defer(script->engine, &script->turn);
+}
+
+static void start(struct pv_script *script, uint32_t vm, bool down)
+{
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__ShutdownCall shutdown = PV__SHUTDOWN_CALL__INIT;
+	Pv__ResumeCall resume = PV__RESUME_CALL__INIT;
+	struct pv_proposal proposal;
+	struct pv_errmsg msg;
+
+	started.has_vm = 1;
+	started.vm = vm;
+	if (down) {
+		started.op_case = PV__CALL_STARTED__OP_SHUTDOWN;
+		started.shutdown = &shutdown;
+	} else {
+		started.op_case = PV__CALL_STARTED__OP_RESUME;
+		started.resume = &resume;
+	}
+	pv_proposal_init(&proposal, script, NULL);
+	proposal.event.body_case = PV__EVENT__BODY_CALL_STARTED;
+	proposal.event.call_started = &started;
+	if (pv_engine_call(script->engine, &proposal.event, settled, script, &msg) == PV_OK)
+		script->unit.closing++;
+	else if (!pv_engine_is_lost(script->engine, script->file))
+		pv_engine_notice(script->engine, "%s: a VM that a test left half way cannot be settled: %s",
+		                 script->shown_path, msg.text);
+}
+
+/* True if it was dealt with. */
+static bool settle(struct pv_script *script, const struct entry *entry)
+{
+	struct pv_vm_view vm;
+
+	if (!pv_state_vm(pv_engine_state(script->engine), entry->vm, &vm))
+		return true;
+	if (vm.in_flight != PV_VM_OP_NONE)
+		return false; /* it ends soon, cut or by itself */
+	if (entry->down ? vm.state != PV__VM_STATE__VM_STATE_CREATED && vm.state != PV__VM_STATE__VM_STATE_SHUTDOWN
+	                : vm.state == PV__VM_STATE__VM_STATE_PAUSED)
+		start(script, vm.id, entry->down);
+	return true;
+}
+
+/* Directories come last: until then a thread may write into one. */
+static void remove_dirs(struct pv_script *script)
+{
+	struct entry *entry;
+
+	while ((entry = LIST_FIRST(&script->unsettled->entries)) != NULL) {
+		if (!pv_engine_is_again(script->engine, script->file))
+			(void)pv_saved_remove_tree(entry->dir);
+		drop(entry);
+	}
+}
+
+bool pv_unsettled_settle(struct pv_script *script)
+{
+	struct pv_unsettled *list = script->unsettled;
+	struct entry *entry, *next;
+	bool waits = false;
+
+	if (list == NULL)
+		return true;
+	for (entry = LIST_FIRST(&list->entries); entry != NULL; entry = next) {
+		next = LIST_NEXT(entry, link);
+		if (entry->vm == 0)
+			continue;
+		if (settle(script, entry))
+			drop(entry);
+		else
+			waits = true;
+	}
+	listen(script, waits);
+	if (waits || script->unit.closing > 0)
+		return false;
+	remove_dirs(script);
+	return true;
+}
+
+void pv_unsettled_destroy(struct pv_script *script)
+{
+	struct pv_unsettled *list = script->unsettled;
+
+	if (list == NULL)
+		return;
+	listen(script, false);
+	while (!LIST_EMPTY(&list->entries))
+		drop(LIST_FIRST(&list->entries));
+	free(list);
+	script->unsettled = NULL;
+}
