@@ -24,7 +24,8 @@ void qemu_nics_update(struct qemu_vm *vm);
  * frees. */
 struct pv_machine_nic *qemu_nics_for_start(struct qemu_vm *vm, bool cold, size_t *n);
 /* The same for a machine that goes on from a snapshot with these devices: whatever NICs that had are there. */
-struct pv_machine_nic *qemu_nics_for_restore(struct qemu_vm *vm, Pvs__Device *const *devices, size_t n_devices, size_t *n);
+struct pv_machine_nic *qemu_nics_for_restore(struct qemu_vm *vm, Pvs__Device *const *devices, size_t n_devices,
+                                             size_t *n);
 /* The NICs of the machine as devices of a snapshot; the caller frees the array. The strings are the NICs'. */
 Pvs__Device *qemu_nics_as_devices(const struct qemu_vm *vm, size_t *n);
 /* The agent has answered: the boot is reported when the guest's networks are as the state says. */

@@ -602,7 +602,8 @@ static struct qemu_nic *add_saved(struct qemu_vm *vm, const Pvs__Device *device)
 	return nic;
 }
 
-struct pv_machine_nic *qemu_nics_for_restore(struct qemu_vm *vm, Pvs__Device *const *devices, size_t n_devices, size_t *n)
+struct pv_machine_nic *qemu_nics_for_restore(struct qemu_vm *vm, Pvs__Device *const *devices, size_t n_devices,
+                                             size_t *n)
 {
 	struct pv_machine_nic *list = pv_xcalloc(n_devices + 1, sizeof(*list));
 
