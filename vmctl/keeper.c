@@ -1,5 +1,6 @@
 #include "vmctl/keeper.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <json-c/json.h>
@@ -441,6 +442,25 @@ void pv_keeper_remove_sockets(const char *dir)
 		free(other);
 	}
 	rmdir(dir);
+}
+
+void pv_keeper_remove_spares(const char *socket_dir)
+{
+	DIR *dir = opendir(socket_dir);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		const char *name = entry->d_name;
+		char *path;
+
+		if (name[0] != 's' || name[1] == '\0' || name[1 + strspn(name + 1, "0123456789")] != '\0')
+			continue;
+		path = pv_xasprintf("%s/%s", socket_dir, name);
+		pv_keeper_remove_sockets(path);
+		free(path);
+	}
+	if (dir != NULL)
+		closedir(dir);
 }
 
 /* ---- without a runner ---- */

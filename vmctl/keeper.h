@@ -77,6 +77,9 @@ void pv_keeper_status_free(struct pv_keeper_status *status);
 /* Has the keeper end a VM (`vm` 0: all) and remove its sockets; returns when that is done. PV_ERR_BUSY while a runner is watched. */
 enum pv_err pv_keeper_stop(const char *socket_dir, uint32_t vm, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* Removes what processes that a killed runner had started ahead for boots have left: they end with it; their sockets, in s1, s2, ..., do not. */
+void pv_keeper_remove_spares(const char *socket_dir);
+
 /* Removes the sockets of a VM, and `dir` if nothing else is in it. */
 void pv_keeper_remove_sockets(const char *dir);
 

@@ -166,10 +166,11 @@ enum pv_err pv_machine_write_firmware(const struct pv_machine *machine, const st
 enum pv_err pv_machine_write_patches(const struct pv_machine *machine, const struct pv_buf *patches,
                                      struct pv_errmsg *msg)
 {
-	const uint8_t *at = patches->data, *end = at + patches->len;
+	const uint8_t *at = patches->data;
+	size_t left = patches->len;
 	enum pv_err err = PV_OK;
 
-	while (!err && at < end) {
+	while (!err && left > 0) {
 		uint64_t head[2];
 
 		memcpy(head, at, sizeof head);
@@ -178,6 +179,7 @@ enum pv_err pv_machine_write_patches(const struct pv_machine *machine, const str
 			return pv_err_set(msg, PV_ERR_INVAL, "a patch of VM %s lies outside its memory", machine->name);
 		err = write_memory(machine, "memory", machine->places.memory + head[0], at, (size_t)head[1], msg);
 		at += head[1];
+		left -= sizeof head + (size_t)head[1];
 	}
 	return err;
 }

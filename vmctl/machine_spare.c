@@ -342,6 +342,8 @@ static void own(struct pv_machine *machine, const struct pv_machine_config *conf
 	machine->deadline_ms = config->boot_deadline_ms;
 	machine->deadline_left_ms = config->boot_deadline_ms; /* it is paused */
 	pv_machine_set_hello(machine, hello);
+	if (config->hold)
+		pv_machine_hold(machine);
 	pv_machine_arm_qmp(machine);
 }
 

@@ -219,18 +219,32 @@ struct pv_capture *pv_bridge_capture(struct pv_bridge *bridge, pv_capture_cb *re
 /* A guest that is paused has at most a socket's worth of frames on the way; one that is not could go on for ever. */
 #define FREEZE_BATCHES 16u
 
-void pv_bridge_freeze(struct pv_bridge *bridge)
+static void take_in(struct pv_bridge *bridge)
 {
 	struct pv_port *port;
 
-	if (!pv_switch_is_frozen(bridge->sw)) {
-		LIST_FOREACH (port, &bridge->ports, entry)
-			pv_port_receive(port, FREEZE_BATCHES);
-		pv_net_settle(bridge->net);
-	}
+	LIST_FOREACH (port, &bridge->ports, entry)
+		pv_port_receive(port, FREEZE_BATCHES);
+	pv_net_settle(bridge->net);
+}
+
+void pv_bridge_freeze(struct pv_bridge *bridge)
+{
+	if (!pv_switch_is_frozen(bridge->sw))
+		take_in(bridge);
 	pv_switch_freeze(bridge->sw, pv_net_now());
 	pv_uplink_pause(bridge->uplink, true);
 	set_timer(bridge->net);
+}
+
+size_t pv_bridge_unread(const struct pv_bridge *bridge)
+{
+	const struct pv_port *port;
+	size_t sum = 0;
+
+	LIST_FOREACH (port, &bridge->ports, entry)
+		sum += pv_port_unread(port);
+	return sum;
 }
 
 void pv_bridge_thaw(struct pv_bridge *bridge)
@@ -249,6 +263,7 @@ void pv_bridge_thaw(struct pv_bridge *bridge)
 void pv_bridge_save(struct pv_bridge *bridge, struct pv_buf *out)
 {
 	PV_ASSERT(pv_switch_is_frozen(bridge->sw));
+	take_in(bridge);
 	pv_switch_save(bridge->sw, out);
 }
 

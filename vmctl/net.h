@@ -112,12 +112,16 @@ void pv_capture_close(struct pv_capture *capture); /* NULL is fine; may be calle
 
 /* ---- snapshots ---- */
 
-/* Stops time in the bridge: nothing is delivered, what is still to come waits. To be called when its guests are paused: what they have sent is taken
- * in from the sockets first. Nests. */
+/* Stops time in the bridge: nothing is delivered, what is still to come waits. Nests.
+ *
+ * A frame that has been handed to QEMU is in nobody's snapshot unless the guest has taken it. So: freeze, wait until pv_bridge_unread() is 0 (guests
+ * that run take what is there in a moment; some may never), stop the guests, save. */
 void pv_bridge_freeze(struct pv_bridge *bridge);
 void pv_bridge_thaw(struct pv_bridge *bridge);
+/* Bytes (as the kernel counts them) that lie in the guests' sockets. */
+size_t pv_bridge_unread(const struct pv_bridge *bridge);
 
-/* Appends the state of a frozen bridge: rules, isolation, learned addresses, random streams, frames under way with what remains of their delays (also those that
+/* Appends the state of a frozen bridge; what its guests have sent is taken in first. It has: rules, isolation, learned addresses, random streams, frames under way with what remains of their delays (also those that
  * a guest has not taken from the port yet, but not those in its own socket). Not: routes, uplink, captures, counters. */
 void pv_bridge_save(struct pv_bridge *bridge, struct pv_buf *out);
 

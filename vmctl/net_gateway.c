@@ -129,7 +129,8 @@ static void arp_input(struct pv_switch *sw, const struct pv_net_frame *frame, ui
 {
 	const uint8_t *arp = frame->data + ETH_HEADER;
 
-	if (frame->len < ETH_HEADER + ARP_LEN || memcmp(arp, (const uint8_t[]){ 0, 1, 8, 0, 6, 4 }, 6) != 0)
+	if (frame->len < ETH_HEADER + ARP_LEN || memcmp(arp, (const uint8_t[]){ 0, 1, 8, 0, 6, 4 }, 6) != 0 ||
+	    (arp[8] & 1))
 		return;
 	/* 0.0.0.0 asks whether an address is free. */
 	if (in_own_ip4(sw, arp + 14) && !is_own_ip4(sw, arp + 14))
@@ -307,6 +308,8 @@ static void ip6_input(struct pv_switch *sw, const struct pv_net_frame *frame, ui
 
 void pv_gateway_input(struct pv_switch *sw, const struct pv_net_frame *frame, uint64_t now)
 {
+	if (frame->data[6] & 1)
+		return; /* nobody to answer */
 	switch (get16(frame->data + 12)) {
 	case TYPE_ARP:
 		arp_input(sw, frame, now);

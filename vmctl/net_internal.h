@@ -35,7 +35,7 @@ struct pv_bridge {
 	char *name;
 	uint32_t number;
 	struct pv_uplink *uplink; /* NULL: none */
-	LIST_HEAD(, pv_port) ports;
+	LIST_HEAD(pv_ports, pv_port) ports;
 	LIST_ENTRY(pv_bridge) entry;
 };
 
@@ -43,8 +43,8 @@ struct pv_net {
 	struct event_base *base;
 	struct pv_net_pool *pool;
 	struct pv_capture_list news;
-	LIST_HEAD(, pv_bridge) bridges;
-	TAILQ_HEAD(, pv_port) dirty; /* ports with frames to send */
+	LIST_HEAD(pv_bridges, pv_bridge) bridges;
+	TAILQ_HEAD(pv_dirty, pv_port) dirty; /* ports with frames to send */
 	int timer_fd;
 	struct event *timer, *announce;
 	uint64_t armed; /* time for which the timer is set; 0: not */
@@ -62,6 +62,7 @@ void pv_net_settle(struct pv_net *net);
 /* ---- net_port.c ---- */
 void pv_port_output(void *arg); /* of pv_switch_ops */
 void pv_port_flush(struct pv_port *port);
+size_t pv_port_unread(const struct pv_port *port); /* bytes in the guest's socket */
 /* Reads what the guest has sent, at most `batches` full ones. */
 void pv_port_receive(struct pv_port *port, unsigned batches);
 

@@ -1,7 +1,9 @@
 /* A port's two sockets: frames move in batches, read into the buffers in which they are queued and sent. */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "vmctl/net_internal.h"
@@ -103,6 +105,14 @@ void pv_port_flush(struct pv_port *port)
 			pv_switch_port_pop(port->port, pv_switch_port_waiting(port->port));
 		}
 	}
+}
+
+/* What a socket has sent is charged to it until the receiver has read it. */
+size_t pv_port_unread(const struct pv_port *port)
+{
+	int bytes;
+
+	return port->out_fd >= 0 && ioctl(port->out_fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
 }
 
 /* ---- from the guest ---- */

@@ -31,7 +31,7 @@ struct pv_switch;
 struct pv_switch_port;
 
 struct pv_capture_list {
-	TAILQ_HEAD(, pv_capture) news;
+	TAILQ_HEAD(pv_capture_news, pv_capture) news;
 };
 
 struct pv_switch_ops {
@@ -103,7 +103,7 @@ void pv_switch_freeze(struct pv_switch *sw, uint64_t now);
 void pv_switch_thaw(struct pv_switch *sw, uint64_t now);
 bool pv_switch_is_frozen(const struct pv_switch *sw);
 
-/* As in net.h; the switch is frozen. The bytes: net_state.c. */
+/* As in net.h; the switch is frozen. The bytes: proto/network.proto. */
 void pv_switch_save(struct pv_switch *sw, struct pv_buf *out);
 enum pv_err pv_switch_load(struct pv_switch *sw, const void *data, size_t len, struct pv_errmsg *msg) PV_MUST_CHECK;
 

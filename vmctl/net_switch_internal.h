@@ -85,8 +85,8 @@ struct pv_switch {
 	struct pv_net_table *learned;    /* MAC -> port */
 	struct pv_net_table *neighbours; /* IP -> MAC */
 	bool uplink;
-	LIST_HEAD(, route) routes;
-	LIST_HEAD(, pv_capture) captures;
+	LIST_HEAD(routes, route) routes;
+	LIST_HEAD(captures, pv_capture) captures;
 
 	struct held *heap; /* smallest first */
 	size_t n_held, heap_room;

@@ -18,8 +18,8 @@ struct pv_net_table {
 	uint64_t max_age, seed;
 	struct node *nodes;
 	struct node **buckets;
-	TAILQ_HEAD(, node) ages; /* in use, oldest first */
-	struct node *spare;      /* not in use, linked by `chain` */
+	TAILQ_HEAD(ages, node) ages; /* in use, oldest first */
+	struct node *spare;          /* not in use, linked by `chain` */
 };
 
 struct pv_net_table *pv_net_table_create(uint32_t capacity, uint64_t max_age, uint64_t seed)

@@ -40,10 +40,13 @@ static enum pv_err check_boot(const struct pv_snapshot_footer *footer, struct pv
 {
 	static const uint8_t synced[PV_SNAPSHOT_BOOT_ID];
 	uint8_t now[PV_SNAPSHOT_BOOT_ID];
+	enum pv_err err;
 
 	if (memcmp(footer->boot_id, synced, sizeof(synced)) == 0)
 		return PV_OK;
-	pv_snapshot_boot_id(now);
+	err = pv_snapshot_boot_id(now, msg);
+	if (err)
+		return err;
 	if (memcmp(footer->boot_id, now, sizeof(now)) == 0)
 		return PV_OK;
 	return pv_err_set(msg, PV_ERR_CORRUPT,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +15,8 @@
 #include "vmctl/snapshot_internal.h"
 
 #define PIECE_BYTES (2u << 20)
-#define PIECES_MAX  128u /* at once: 256 MiB; reading waits for the writer then */
+#define PIECES_MAX  128 /* of all copies of this process at once: 256 MiB; reading waits for the writer then */
+#define PIECES_MIN  4   /* which each copy may have all the same */
 #define GULP_BYTES                                                                                                     \
 	(256u << 10) /* read by one call: what is looked through for zeros afterwards is in the cache still */
 #define GULP_PAGES (GULP_BYTES / PV_SNAPSHOT_PAGE)
@@ -51,7 +53,7 @@ struct copy {
 	pthread_cond_t changed;
 	struct piece_list full;  /* waiting to be written */
 	struct piece_list empty; /* written; used again while they are in the cache */
-	unsigned made;
+	int made;
 	bool read_all;
 	enum pv_err err; /* of the writer */
 	struct pv_errmsg msg;
@@ -124,10 +126,19 @@ static void *write_pieces(void *arg)
 
 /* ---- pieces ---- */
 
-static struct piece *make_piece(void)
-{
-	struct piece *piece = pv_xmalloc(sizeof(*piece));
+static atomic_int pieces; /* of all copies */
 
+/* NULL: there are too many. */
+static struct piece *make_piece(struct copy *copy)
+{
+	struct piece *piece;
+
+	if (atomic_fetch_add(&pieces, 1) >= PIECES_MAX && copy->made >= PIECES_MIN) {
+		atomic_fetch_sub(&pieces, 1);
+		return NULL;
+	}
+	copy->made++;
+	piece = pv_xmalloc(sizeof(*piece));
 	/* Aligned, so that one fault makes all of it. */
 	piece->data = aligned_alloc(PIECE_BYTES, PIECE_BYTES);
 	PV_ASSERT(piece->data != NULL);
@@ -143,6 +154,7 @@ static void free_pieces(struct piece_list *list)
 		STAILQ_REMOVE_HEAD(list, link);
 		free(piece->data);
 		free(piece);
+		atomic_fetch_sub(&pieces, 1);
 	}
 }
 
@@ -152,14 +164,14 @@ static struct piece *take_piece(struct copy *copy)
 	struct piece *piece = NULL;
 
 	pthread_mutex_lock(&copy->lock);
-	while (!copy->err && STAILQ_EMPTY(&copy->empty) && copy->made == PIECES_MAX)
-		pthread_cond_wait(&copy->changed, &copy->lock);
-	if (!copy->err && !STAILQ_EMPTY(&copy->empty)) {
+	while (!copy->err && !piece) {
 		piece = STAILQ_FIRST(&copy->empty);
-		STAILQ_REMOVE_HEAD(&copy->empty, link);
-	} else if (!copy->err) {
-		piece = make_piece();
-		copy->made++;
+		if (piece)
+			STAILQ_REMOVE_HEAD(&copy->empty, link);
+		else
+			piece = make_piece(copy);
+		if (!piece)
+			pthread_cond_wait(&copy->changed, &copy->lock);
 	}
 	pthread_mutex_unlock(&copy->lock);
 	if (piece)

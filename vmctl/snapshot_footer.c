@@ -1,4 +1,5 @@
 /* The last 64 bytes of a snapshot file. */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -6,6 +7,8 @@
 
 #include "proto/crc32c.h"
 #include "vmctl/snapshot_internal.h"
+
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
 static const char magic[8] = { 'P', 'V', 'S', 'N', 'A', 'P', 'S', 'H' };
 
@@ -96,15 +99,18 @@ static int digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-void pv_snapshot_boot_id(uint8_t out[PV_SNAPSHOT_BOOT_ID])
+enum pv_err pv_snapshot_boot_id(uint8_t out[PV_SNAPSHOT_BOOT_ID], struct pv_errmsg *msg)
 {
 	char text[64];
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+	int fd = open(BOOT_ID_FILE, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
+	const int failed = errno;
 	size_t nibbles = 0;
 
 	if (fd >= 0)
 		close(fd);
+	if (len < 0)
+		return pv_err_sys(msg, PV_ERR_IO, failed, "cannot read " BOOT_ID_FILE);
 	memset(out, 0, PV_SNAPSHOT_BOOT_ID);
 	for (ssize_t i = 0; i < len && nibbles < 2 * PV_SNAPSHOT_BOOT_ID; i++) {
 		int value = digit(text[i]);
@@ -114,4 +120,5 @@ void pv_snapshot_boot_id(uint8_t out[PV_SNAPSHOT_BOOT_ID])
 		out[nibbles / 2] = (uint8_t)(out[nibbles / 2] << 4 | value);
 		nibbles++;
 	}
+	return nibbles == 2 * PV_SNAPSHOT_BOOT_ID ? PV_OK : pv_err_set(msg, PV_ERR_IO, BOOT_ID_FILE " has no boot id");
 }

@@ -33,8 +33,8 @@ void pv_snapshot_footer_encode(const struct pv_snapshot_footer *footer, uint8_t 
 enum pv_err pv_snapshot_footer_decode(const uint8_t bytes[PV_SNAPSHOT_FOOTER_BYTES], uint64_t file_bytes,
                                       struct pv_snapshot_footer *out, struct pv_errmsg *msg) PV_MUST_CHECK;
 
-/* Of the host as it runs now; zeros if the kernel does not tell. */
-void pv_snapshot_boot_id(uint8_t out[PV_SNAPSHOT_BOOT_ID]);
+/* Of the host as it runs now. PV_ERR_IO. */
+enum pv_err pv_snapshot_boot_id(uint8_t out[PV_SNAPSHOT_BOOT_ID], struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- an open file ---- */
 

@@ -103,17 +103,15 @@ static enum pv_err write_end(struct pv_snapshot_new *file, const Pvs__Manifest *
 		.manifest_at = file->end,
 		.manifest_bytes = (uint32_t)len,
 	};
-	enum pv_err err;
+	enum pv_err err = durable ? PV_OK : pv_snapshot_boot_id(footer.boot_id, msg);
 
 	pvs__manifest__pack(manifest, bytes);
 	footer.manifest_crc = pv_crc32c(0, bytes, len);
-	if (!durable)
-		pv_snapshot_boot_id(footer.boot_id);
 	pv_snapshot_footer_encode(&footer, bytes + len);
-	if (len > PV_SNAPSHOT_MANIFEST_MAX)
+	if (!err && len > PV_SNAPSHOT_MANIFEST_MAX)
 		err = pv_err_set(msg, PV_ERR_UNSUPPORTED, "cannot write %s: its manifest would have %zu bytes",
 		                 file->path, len);
-	else
+	if (!err)
 		err = pv_snapshot_write_at(file->temp.fd, file->path, bytes, len + PV_SNAPSHOT_FOOTER_BYTES, file->end,
 		                           msg);
 	free(bytes);
@@ -131,14 +129,22 @@ static enum pv_err sync_dir_of(const char *path, struct pv_errmsg *msg)
 }
 
 /* Not by rename(2) alone: where there is another file of that name, ext4 begins to write all of the new one to the disk then, and a snapshot in
- * a loop would wait for it. */
-static int give_name(const char *from, const char *to)
+ * a loop would wait for it. The older one has the temporary name afterwards. */
+static enum pv_err give_name(const struct pv_snapshot_new *file, bool durable, struct pv_errmsg *msg)
 {
-	if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE)) {
-		unlink(from);
-		return 0;
-	}
-	return rename(from, to);
+	const char *temp = file->temp.path, *path = file->path;
+	const bool exchanged = !renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_EXCHANGE);
+	enum pv_err err = PV_OK;
+
+	if (!exchanged && rename(temp, path))
+		return pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot give %s its name", path);
+	if (durable)
+		err = sync_dir_of(path, msg);
+	if (err && (!exchanged || renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_EXCHANGE)))
+		unlink(path);
+	if (exchanged)
+		unlink(temp);
+	return err;
 }
 
 enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Manifest *manifest, bool durable,
@@ -149,8 +155,8 @@ enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Mani
 
 	if (!err && ((durable && fdatasync(file->temp.fd)) || fstat(file->temp.fd, &st)))
 		err = pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot write %s", file->path);
-	if (!err && give_name(file->temp.path, file->path))
-		err = pv_err_sys(msg, pv_hostfile_err(errno), errno, "cannot give %s its name", file->path);
+	if (!err)
+		err = give_name(file, durable, msg);
 	if (err) {
 		pv_snapshot_new_discard(file);
 		return err;
@@ -159,11 +165,7 @@ enum pv_err pv_snapshot_new_finish(struct pv_snapshot_new *file, const Pvs__Mani
 		*file_bytes = (uint64_t)st.st_blocks * 512;
 	close(file->temp.fd);
 	free(file->temp.path);
-	if (durable)
-		err = sync_dir_of(file->path, msg);
-	if (err)
-		unlink(file->path);
-	return err;
+	return PV_OK;
 }
 
 void pv_snapshot_new_discard(struct pv_snapshot_new *file)

@@ -89,4 +89,7 @@ enum pv_err pv_store_remove(struct pv_store *store, const char *key, struct pv_e
  * killed processes left. */
 enum pv_err pv_store_evict(struct pv_store *store, uint64_t max_bytes, struct pv_errmsg *msg) PV_MUST_CHECK;
 
+/* Removes the hot copies that nobody uses. */
+void pv_store_cool(struct pv_store *store);
+
 #endif

@@ -215,3 +215,18 @@ enum pv_err pv_store_evict(struct pv_store *store, uint64_t max_bytes, struct pv
 	free(hot_dir);
 	return err ? pv_err_wrap(msg, err, "cannot clear away old snapshots in %s", store->dir) : PV_OK;
 }
+
+void pv_store_cool(struct pv_store *store)
+{
+	char *hot_dir = pv_xasprintf("%s/hot", store->dir);
+	struct hot_list hot = { 0 };
+	struct pv_errmsg msg;
+
+	(void)!pv_store_each(hot_dir, add_hot_dir, &hot, &msg);
+	for (size_t i = 0; i < hot.n; i++) {
+		(void)!pv_store_hot_remove(hot.items[i].path, NULL);
+		free(hot.items[i].path);
+	}
+	free(hot.items);
+	free(hot_dir);
+}

@@ -443,6 +443,6 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	driver->snapshot_dir = config->snapshot_dir != NULL ? pv_xstrdup(config->snapshot_dir) : NULL;
 	LIST_INIT(&driver->restores);
 	if (config->templates)
-		driver->templates = qemu_templates_new(driver, config->template_dir);
+		driver->templates = qemu_templates_new(driver, config->template_dir, config->max_spares);
 	pv_engine_set_driver(engine, &qemu_ops, driver);
 }

@@ -20,7 +20,8 @@ struct pv_driver_qemu_config {
 	const char *template_dir; /* store of them, made when needed; NULL: they last as long as the run */
 	const char *
 	    snapshot_dir; /* store where packed snapshots get mappable copies; made when needed; NULL: no VM is restored */
-	uint64_t orphan_ms; /* how long VMs wait, paused, for another runner when this one is killed */
+	unsigned max_spares; /* QEMU processes that are started ahead for them, at most */
+	uint64_t orphan_ms;  /* how long VMs wait, paused, for another runner when this one is killed */
 };
 
 /* Makes the driver and hands it to `engine`. Strings are copied. */

@@ -233,15 +233,17 @@ static enum pv_err start_qemu(struct qemu_vm *vm, struct pv_machine_config *conf
 	uint8_t entropy[QEMU_ENTROPY_BYTES];
 	struct qemu_patches patches;
 	Pva__Hello hello;
-	enum pv_err err;
+	enum pv_err err = PV_OK;
 
 	qemu_fill_hello(vm, &hello, entropy, true);
 	if (vm->way == QEMU_RESTORES) {
 		qemu_identity_patches(&vm->template->identity, vm->uuid, &patches);
 		config->patches = patches.all;
 		config->n_patches = patches.n;
-		err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded, vm,
-		                            &vm->machine, msg);
+		vm->warm = qemu_spare_take(vm, config, &hello);
+		if (!vm->warm)
+			err = pv_machine_start_from(base, config, &hello, &qemu_machine_handler, qemu_template_loaded,
+			                            vm, &vm->machine, msg);
 		free(patches.all);
 		if (err == PV_OK)
 			pv_machine_resume(vm->machine, ignore_resumed, NULL);
@@ -263,7 +265,7 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 	size_t n_nics = 0;
 	enum pv_err err = PV_OK;
 
-	vm->saving = vm->loaded = vm->released = false;
+	vm->saving = vm->loaded = vm->released = vm->warm = false;
 	qemu_boot_config(vm, qemu_vm_profile(vm), &config);
 	/* The template's guest came without the files, but after a reset they are to be there again. */
 	if (vm->way != QEMU_MAKES) {
@@ -365,6 +367,9 @@ void qemu_report_boot(struct qemu_vm *vm, const Pva__HelloReply *hello)
 	result.accel = (char *)(vm->kvm ? "kvm" : "tcg");
 	result.has_from_template = 1;
 	result.from_template = vm->way == QEMU_RESTORES;
+	result.has_warm = result.warm = vm->warm;
+	if (vm->way == QEMU_RESTORES && vm->spec->n_files == 0)
+		qemu_spares_want(vm->template);
 	result.has_qemu_pid = 1;
 	result.qemu_pid = (uint32_t)pv_machine_pid(vm->machine);
 	result.has_qemu_start_ticks = 1;

@@ -115,6 +115,7 @@ struct qemu_vm {
 	struct qemu_template *template; /* unless it boots cold; or NULL */
 	TAILQ_ENTRY(qemu_vm) template_link;
 	bool saving;                 /* MAKES: the snapshot is taken */
+	bool warm;                   /* RESTORES: in a process that was started ahead */
 	bool loaded;                 /* RESTORES: the guest has begun to run */
 	bool released;               /* its init may run */
 	size_t files_written;        /* RESTORES: of spec->files */

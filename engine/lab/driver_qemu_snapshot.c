@@ -296,6 +296,8 @@ void qemu_restores_end(struct qemu_driver *driver)
 		pv_job_join(work->job);
 		work_free(work);
 	}
+	if (driver->snapshots != NULL)
+		pv_store_cool(driver->snapshots);
 	pv_store_close(driver->snapshots);
 	driver->snapshots = NULL;
 }

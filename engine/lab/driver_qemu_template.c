@@ -8,20 +8,24 @@
 
 #include "proto/mem.h"
 #include "vmctl/hostfile.h"
+#include "vmctl/keeper.h"
 
 /* More guests than that which did not go on from a template are no accident. */
 #define FAILURES_MAX 2u
 
 /* ---- the table ---- */
 
-struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char *store_dir)
+struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char *store_dir, unsigned max_spares)
 {
 	struct qemu_templates *all = PV_NEW(struct qemu_templates);
 	struct pv_errmsg msg = { 0 };
 
 	all->driver = driver;
+	TAILQ_INIT(&all->spares);
+	all->max_spares = max_spares;
 	all->dir = pv_xasprintf("%s/templates", driver->run_dir);
 	/* What a runner of this run that was killed has left. */
+	pv_keeper_remove_spares(driver->socket_dir);
 	if (pv_hostfile_remove_tree(all->dir, &msg) != PV_OK)
 		pv_engine_notice(driver->engine, "%s", msg.text);
 	if (store_dir != NULL && pv_store_open(store_dir, &all->store, &msg) != PV_OK)
@@ -45,7 +49,7 @@ void qemu_templates_tell(const struct qemu_templates *all, const char *fmt, ...)
 
 static void drop_snapshot(struct qemu_template *template)
 {
-	pv_store_unuse(template->use, true);
+	pv_store_unuse(template->use, false);
 	template->use = NULL;
 	pv_snapshot_close(template->own);
 	template->own = NULL;
@@ -59,12 +63,16 @@ void qemu_templates_free(struct qemu_templates *all)
 	if (all == NULL)
 		return;
 	all->ending = true;
+	qemu_spares_drop(all, NULL);
 	HASH_ITER (hh, all->by_key, template, next) {
 		PV_ASSERT(TAILQ_EMPTY(&template->waiting) && template->maker == NULL);
 		qemu_template_finish_work(template);
 		drop_snapshot(template);
 		pv_store_unlock(template->lock);
 		pv_engine_undefer(all->driver->engine, &template->wake);
+		pv_engine_undefer(all->driver->engine, &template->stock);
+		free(template->recipe.initrd);
+		free(template->recipe.cmdline);
 		HASH_DELETE(hh, all->by_key, template);
 		free(template);
 	}
@@ -74,7 +82,7 @@ void qemu_templates_free(struct qemu_templates *all)
 	free(all);
 }
 
-static struct qemu_template *find(struct qemu_templates *all, const char *key)
+static struct qemu_template *find(struct qemu_templates *all, const char *key, const struct qemu_vm *vm)
 {
 	struct qemu_template *template;
 
@@ -84,6 +92,14 @@ static struct qemu_template *find(struct qemu_templates *all, const char *key)
 	template = PV_NEW(struct qemu_template);
 	template->all = all;
 	strcpy(template->key, key);
+	template->recipe = (struct qemu_recipe){
+		.profile = qemu_vm_profile(vm),
+		.initrd = pv_xstrdup(vm->initrd),
+		.cmdline = pv_xstrdup(vm->cmdline),
+		.kvm = vm->kvm,
+		.memory_bytes = vm->spec->memory_bytes,
+		.cpus = vm->spec->cpus,
+	};
 	TAILQ_INIT(&template->waiting);
 	HASH_ADD_STR(all->by_key, key, template);
 	return template;
@@ -167,6 +183,7 @@ static void choose_way(struct qemu_vm *vm)
 	switch (template->state) {
 	case TEMPLATE_READY:
 		vm->way = QEMU_RESTORES;
+		template->n_restoring++;
 		break;
 	case TEMPLATE_LOADING:
 		add_waiting(vm);
@@ -194,7 +211,7 @@ bool qemu_template_begin(struct qemu_vm *vm)
 	/* What cannot be read is told by the start that follows. */
 	if (qemu_template_key(vm, qemu_vm_profile(vm), key, &msg) != PV_OK)
 		return false;
-	vm->template = find(driver->templates, key);
+	vm->template = find(driver->templates, key, vm);
 	choose_way(vm);
 	if (vm->way == QEMU_COLD)
 		vm->template = NULL;
@@ -209,6 +226,8 @@ void qemu_template_leave(struct qemu_vm *vm, bool cold)
 		return;
 	if (vm->way == QEMU_WAITS)
 		remove_waiting(vm);
+	if (vm->way == QEMU_RESTORES)
+		template->n_restoring--;
 	if (template->maker == vm) {
 		template->maker = NULL;
 		pv_store_unlock(template->lock);
@@ -229,6 +248,7 @@ void qemu_template_spoilt(struct qemu_template *template, const char *vm, const 
 	if (template->state != TEMPLATE_READY) /* another VM has told before */
 		return;
 	qemu_template_finish_work(template);
+	qemu_spares_drop(all, template);
 	pv_store_unuse(template->use, false);
 	template->use = NULL;
 	drop_snapshot(template);

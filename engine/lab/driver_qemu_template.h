@@ -39,6 +39,18 @@ struct qemu_patches {
 	size_t n;
 };
 
+/* What the QEMU of a guest without boot files is started with, beside what is a VM's own. */
+struct qemu_recipe {
+	const struct pv_profile *profile;
+	char *initrd;
+	char *cmdline;
+	bool kvm;
+	uint64_t memory_bytes;
+	uint32_t cpus;
+};
+
+struct qemu_spare;
+
 struct qemu_template {
 	struct qemu_templates *all;
 	char key[65];
@@ -51,6 +63,11 @@ struct qemu_template {
 	struct pv_store_use *use;      /* READY, from the store; or */
 	struct pv_snapshot *own;       /* READY, made in this run */
 	struct qemu_identity identity; /* READY */
+	struct qemu_recipe recipe;
+	unsigned n_restoring;   /* boots that go on from it just now */
+	unsigned n_spares;      /* there are */
+	unsigned spares_wanted; /* as many boots as went on from it at the same time */
+	struct pv_deferred stock;
 	struct pv_store_lock *lock;
 	struct qemu_template_work *work; /* of a thread that loads or installs it; or NULL */
 	UT_hash_handle hh;
@@ -62,12 +79,15 @@ struct qemu_templates {
 	bool ending;            /* nobody is told any more */
 	char *dir;              /* of those that are made in this run */
 	struct qemu_template *by_key;
+	TAILQ_HEAD(, qemu_spare) spares; /* the oldest first */
+	unsigned n_spares, max_spares;
+	unsigned last_spare; /* number of */
 };
 
 /* ---- driver_qemu_template.c ---- */
 
 /* `store_dir`: made when it is first needed. */
-struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char *store_dir);
+struct qemu_templates *qemu_templates_new(struct qemu_driver *driver, const char *store_dir, unsigned max_spares);
 /* Waits for what is being installed: it may be the only run for a long time that makes it. NULL is fine. */
 void qemu_templates_free(struct qemu_templates *templates);
 
@@ -118,6 +138,15 @@ char *qemu_identity_text(const struct qemu_identity *identity);
 enum pv_err qemu_identity_load(const char *path, struct qemu_identity *identity, struct pv_errmsg *msg) PV_MUST_CHECK;
 void qemu_identity_free(struct qemu_identity *identity);
 void qemu_identity_patches(const struct qemu_identity *identity, const char *uuid, struct qemu_patches *out);
+
+/* ---- driver_qemu_spare.c ---- */
+
+/* A boot from the template has ended well: others may follow. */
+void qemu_spares_want(struct qemu_template *template);
+/* Makes a process that was started ahead the VM's, with its UUID. False: there is none that is ready. */
+bool qemu_spare_take(struct qemu_vm *vm, struct pv_machine_config *config, const Pva__Hello *hello);
+/* Ends those of the template; NULL: all. */
+void qemu_spares_drop(struct qemu_templates *templates, const struct qemu_template *template);
 
 /* ---- driver_qemu_template_boot.c ---- */
 

@@ -48,7 +48,8 @@ static const struct rule rules[] = {
 	{ &pv__boot_result__descriptor, "uuid", OMIT, 0 },
 	{ &pv__boot_result__descriptor, "boot_id", OMIT, 0 },
 	{ &pv__boot_result__descriptor, "console_start", OMIT, 0 },
-	{ &pv__boot_result__descriptor, "from_template", OMIT, 0 },   /* a matter of caches */
+	{ &pv__boot_result__descriptor, "from_template", OMIT, 0 }, /* a matter of caches */
+	{ &pv__boot_result__descriptor, "warm", OMIT, 0 },
 	{ &pv__read_stream_call__descriptor, "timeout_ms", OMIT, 0 }, /* what is left of a limit */
 	{ &pv__read_console_call__descriptor, "timeout_ms", OMIT, 0 },
 	/* circumstances */

@@ -169,7 +169,10 @@ static void boot_result(const Pv__BootResult *boot, bool restored, struct pv_buf
 	if (restored)
 		pv_buf_addf(out, ": %s%s", boot->accel ? boot->accel : "?", boot->paused ? ", paused" : "");
 	else
-		pv_buf_addf(out, ": %s, %s", boot->from_template ? "template" : "cold",
+		pv_buf_addf(out, ": %s, %s",
+		            !boot->from_template ? "cold"
+		            : boot->warm         ? "template (warm)"
+		                                 : "template",
 		            boot->accel ? boot->accel : "?");
 	if (boot->has_memory_bytes)
 		pv_buf_addf(out, ", %s, %u vCPU", pv_format_size(boot->memory_bytes, size), boot->cpus);

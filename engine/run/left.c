@@ -204,6 +204,7 @@ static void clean_up(const struct pv_left *left)
 	char *link = pv_xasprintf("%s/sockets", left->dir);
 
 	unlink(path);
+	pv_keeper_remove_spares(left->socket_dir);
 	if (strcmp(left->socket_dir, left->dir) != 0) {
 		rmdir(left->socket_dir);
 		unlink(link);

@@ -147,6 +147,9 @@ static enum pv_err prepare(struct pv_run *run, struct pv_errmsg *msg)
 
 /* ---- the engine and its driver ---- */
 
+/* QEMU processes that wait for a boot: 30 MB each. */
+#define MAX_SPARES 3u
+
 static void on_notice(void *arg, const char *line)
 {
 	(void)arg;
@@ -171,6 +174,7 @@ static enum pv_err install_driver(struct pv_run *run, struct pv_errmsg *msg)
 		.keeper = run->config.keeper,
 		.templates = !run->options->no_templates,
 		.template_dir = template_dir,
+		.max_spares = run->jobs < MAX_SPARES ? run->jobs : MAX_SPARES,
 		.snapshot_dir = run->config.cache_dir,
 		/* A run without a record cannot be gone on with. */
 		.orphan_ms = run->place.keep ? run->options->orphan_timeout_ns / 1000000u : 0,

@@ -64,6 +64,8 @@ static void clean_up(const struct keeper *keeper)
 	char *link = pv_xasprintf("%s/sockets", keeper->run_dir);
 
 	unlink(path);
+	if (keeper->runner == NULL)
+		pv_keeper_remove_spares(keeper->socket_dir);
 	if (keeper->runner == NULL && strcmp(keeper->run_dir, keeper->socket_dir) != 0) {
 		unlink(link);
 		rmdir(keeper->socket_dir);

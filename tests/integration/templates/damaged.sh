@@ -14,7 +14,7 @@ store=$XDG_CACHE_HOME/provium/fixtures/templates
 ways() {
 	rm -rf run
 	expect 0 "$provium" run --cpus 8 --psi-threshold 0 --journal=run a.test.lua
-	"$provium" replay run --kind boot | sed -n 's/.* vm \([a-z]*\) .*boot done: \([a-z]*\),.*/\1 \2/p' | sort | tr '\n' ' ' >ways
+	"$provium" replay run --kind boot | sed -n 's/.* vm \([a-z]*\) .*boot done: \([a-z]*\)[ ,].*/\1 \2/p' | sort | tr '\n' ' ' >ways
 	nothing_left
 }
 spoilt() {

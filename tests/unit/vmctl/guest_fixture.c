@@ -326,7 +326,8 @@ static void on_answer(void *arg, enum pv_err err, const Pva__ToHost *response, i
 	len = response->exec->stdout_head.len;
 	if (len > sizeof answer->text - 1)
 		len = sizeof answer->text - 1;
-	memcpy(answer->text, response->exec->stdout_head.data, len);
+	if (len > 0)
+		memcpy(answer->text, response->exec->stdout_head.data, len);
 	answer->text[len] = '\0';
 	while (len > 0 && answer->text[len - 1] == '\n')
 		answer->text[--len] = '\0';

@@ -332,6 +332,38 @@ static void test_freeze__stops_time(void **state)
 	assert_in_range(peer_now_ns() - start, 300 * MS + frozen, 600 * MS + frozen);
 }
 
+/* What was handed to a guest is known to be there until it has read it; what guests sent before they were stopped is saved. */
+static void test_save__leaves_nothing_in_sockets(void **state)
+{
+	struct lab *lab = *state;
+	struct pv_errmsg msg = { 0 };
+	struct pv_buf bytes = { 0 };
+	uint8_t frame[2000];
+
+	assert_int_equal(pv_bridge_unread(lab->bridge), 0);
+	assert_true(send_numbered(&lab->a, NULL, 1, 60));
+	peer_turn(&lab->net, 5);
+	assert_true(pv_bridge_unread(lab->bridge) > 0);
+	pv_bridge_freeze(lab->bridge);
+	assert_int_equal(peer_recv(&lab->b, frame, sizeof(frame)), 60);
+	assert_int_equal(peer_recv(&lab->c, frame, sizeof(frame)), 60);
+	assert_int_equal(pv_bridge_unread(lab->bridge), 0);
+	assert_true(send_numbered(&lab->b, &lab->a, 2, 60)); /* not read yet */
+	pv_bridge_save(lab->bridge, &bytes);
+	pv_bridge_thaw(lab->bridge);
+	expect_numbered(lab, &lab->a, 2, 60);
+	pv_bridge_freeze(lab->bridge);
+	assert_int_equal(pv_bridge_load(lab->bridge, bytes.data, bytes.len, &msg), PV_OK);
+	pv_bridge_thaw(lab->bridge);
+	expect_numbered(lab, &lab->a, 2, 60); /* once more */
+	bytes.data[bytes.len - 1] ^= 1;
+	pv_bridge_freeze(lab->bridge);
+	assert_int_equal(pv_bridge_load(lab->bridge, bytes.data, bytes.len, &msg), PV_ERR_CORRUPT);
+	assert_non_null(strstr(msg.text, "bridge lan: "));
+	pv_bridge_thaw(lab->bridge);
+	pv_buf_free(&bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +378,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rate__is_kept, open_lab, close_lab),
 		cmocka_unit_test_setup_teardown(test_capture__is_announced, open_lab, close_lab),
 		cmocka_unit_test_setup_teardown(test_freeze__stops_time, open_lab, close_lab),
+		cmocka_unit_test_setup_teardown(test_save__leaves_nothing_in_sockets, open_lab, close_lab),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,13 @@ static void test_ping__of_the_gateway(void **state)
 	pv_switch_set_isolated(sim.sw[0], 1, true);
 	pv_switch_set_rule(sim.sw[0], &slow);
 	pv_switch_set_pair_rule(sim.sw[0], 1, 2, &cut);
+	/* A group has no answer. */
+	ping4(p, gw.mac, a, gw.ip4, 1, 56);
+	p[6] |= 1;
+	sim_send_bytes(&sim, 0, 0, p, 98);
+	arp_request(p, a, gw.ip4);
+	p[22] |= 1;
+	sim_send_bytes(&sim, 0, 0, p, 42);
 	sim_send_bytes(&sim, 0, 0, p, ping4(p, gw.mac, a, gw.ip4, 1, 56));
 	sim_until(&sim, 2 * SECOND);
 	assert_int_equal(only()->when, SECOND + 20 * MS);

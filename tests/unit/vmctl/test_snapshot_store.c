@@ -348,6 +348,25 @@ static void test_use__shares_one_copy(void **state)
 	assert_int_equal(access(in(cache, "hot/" KEY_A), F_OK), -1);
 }
 
+static void test_use__cools_down(void **state)
+{
+	struct place *place = *state;
+	struct pv_store_use *one, *two;
+
+	install(place, KEY_A, 5, NULL);
+	install(place, KEY_B, 6, NULL);
+	one = use(KEY_A);
+	two = use(KEY_B);
+	pv_store_unuse(one, true);
+	pv_store_cool(store);
+	assert_int_equal(access(in(cache, "hot/" KEY_A), F_OK), -1);
+	assert_int_equal(place_count(in(cache, "hot/" KEY_B), ".snap"), 1);
+	pv_store_unuse(two, true);
+	pv_store_cool(store);
+	assert_int_equal(access(in(cache, "hot/" KEY_B), F_OK), -1);
+	OK(pv_store_look(store, KEY_A, PV_STORE_VM, &msg));
+}
+
 /* A process that has the descriptor, as QEMU does, keeps the copy, and the entry; nobody needs to know its pid. */
 static void test_use__lasts_as_long_as_a_descriptor(void **state)
 {
@@ -599,6 +618,7 @@ int main(void)
 		CASE(test_lock__is_of_one_at_a_time),
 		CASE(test_use__mappable_is_itself),
 		CASE(test_use__shares_one_copy),
+		CASE(test_use__cools_down),
 		CASE(test_use__lasts_as_long_as_a_descriptor),
 		CASE(test_use__follows_the_entry),
 		CASE(test_use__makes_a_copy_of_an_earlier_boot_anew),
