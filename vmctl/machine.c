@@ -141,7 +141,7 @@ static void check_ready(struct pv_machine *machine)
 	pv_machine_leave(machine);
 }
 
-static void forget_reply(struct pv_machine *machine)
+void pv_machine_forget_reply(struct pv_machine *machine)
 {
 	if (machine->agent_reply)
 		pva__hello_reply__free_unpacked(machine->agent_reply, NULL);
@@ -156,7 +156,7 @@ static void on_agent_ready(void *arg, const Pva__HelloReply *hello)
 
 	if (machine->phase != PV_MACHINE_STARTING)
 		return;
-	forget_reply(machine);
+	pv_machine_forget_reply(machine);
 	packed = pv_xmalloc(pva__hello_reply__get_packed_size(hello) + 1);
 	len = pva__hello_reply__pack(hello, packed);
 	machine->agent_reply = pva__hello_reply__unpack(NULL, len, packed);
@@ -284,7 +284,7 @@ static void on_reset(struct pv_machine *machine)
 		return;
 	}
 	machine->phase = PV_MACHINE_STARTING;
-	forget_reply(machine);
+	pv_machine_forget_reply(machine);
 	pv_machine_save_on_reset(machine);
 	if (machine->reset_op)
 		machine->reset_op->begun = true;
@@ -374,35 +374,6 @@ void pv_machine_arm(struct pv_machine *machine)
 	pv_machine_start_deadline(machine, machine->boot_deadline_ms);
 }
 
-void pv_machine_set_hello(struct pv_machine *machine, const Pva__Hello *hello)
-{
-	uint8_t *packed = pv_xmalloc(pva__hello__get_packed_size(hello) + 1);
-	size_t len = pva__hello__pack(hello, packed);
-
-	if (machine->hello)
-		pva__hello__free_unpacked(machine->hello, NULL);
-	machine->hello = pva__hello__unpack(NULL, len, packed);
-	free(packed);
-	if (!machine->hello)
-		PV_BUG("a packed Hello does not unpack");
-}
-
-void pv_machine_hold(struct pv_machine *machine)
-{
-	machine->hello->has_hold = 1;
-	machine->hello->hold = 1;
-}
-
-void pv_machine_release(struct pv_machine *machine, const Pva__Hello *hello)
-{
-	pv_machine_set_hello(machine, hello);
-	if (machine->phase == PV_MACHINE_ENDED || machine->agent_closed)
-		return;
-	machine->phase = PV_MACHINE_STARTING;
-	forget_reply(machine);
-	pv_agent_hello(machine->agent, machine->hello);
-}
-
 struct pv_agent *pv_machine_agent(struct pv_machine *machine)
 {
 	return machine->agent;
@@ -445,7 +416,7 @@ void pv_machine_destroy(struct pv_machine *machine)
 			unlink(machine->sockets[i]);
 		free(machine->sockets[i]);
 	}
-	forget_reply(machine);
+	pv_machine_forget_reply(machine);
 	if (machine->hello)
 		pva__hello__free_unpacked(machine->hello, NULL);
 	free(machine->name);

@@ -204,8 +204,12 @@ void pv_machine_look(struct pv_machine *machine);
 /* machine.c: QMP is ready, and what is at its other end is the right machine. */
 void pv_machine_qmp_usable(struct pv_machine *machine);
 
-/* Makes the hello one that holds the image's init. */
+/* An answer of the agent that came before QMP's counts no more. */
+void pv_machine_forget_reply(struct pv_machine *machine);
+
+/* machine_hello.c: makes the hello one that holds the image's init; says it to a guest that goes on from a snapshot. */
 void pv_machine_hold(struct pv_machine *machine);
+void pv_machine_greet_restored(struct pv_machine *machine);
 
 /* Makes the timers and starts the boot deadline. */
 void pv_machine_arm(struct pv_machine *machine);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "proto/mem.h"
-#include "vmctl/agent.h"
 #include "vmctl/machine_internal.h"
 #include "vmctl/qmp.h"
 
@@ -105,24 +104,12 @@ static void on_reset_accepted(void *arg, enum pv_err err, struct json_object *re
 
 /* ---- the calls ---- */
 
-/* The guest that goes on from a snapshot hears of it as soon as it runs; the clock of its boot begins. */
-static void greet(struct pv_machine *machine)
-{
-	machine->greets_at_resume = false;
-	machine->hello->has_restored = 1;
-	machine->hello->restored = 1;
-	if (!machine->agent_closed)
-		pv_agent_hello(machine->agent, machine->hello);
-	machine->hello->has_restored = 0;
-	machine->hello->restored = 0;
-}
-
 static void begin_pause_or_resume(struct pv_machine_op *op)
 {
 	struct pv_machine *machine = op->machine;
 
 	if (op->what == PV_MACHINE_RESUME && machine->greets_at_resume)
-		greet(machine);
+		pv_machine_greet_restored(machine);
 	pv_qmp_execute(machine->qmp, op->what == PV_MACHINE_PAUSE ? "stop" : "cont", NULL, 0, on_paused_or_resumed, op);
 }
 

@@ -31,6 +31,7 @@ struct pv_machine_save {
 	struct pv_machine_snapshot_done done;
 	struct pv_copy_job_parts parts;
 	struct pv_copy_job *job; /* the thread, or NULL */
+	char *written;           /* path of the file that it made; removed unless all ends well */
 	int devices_fd;          /* what QEMU writes to */
 	bool was_running;
 	bool stay_paused;
@@ -62,6 +63,10 @@ static void release(struct pv_machine_save *save)
 	pv_copy_job_let_go(save->job);
 	save->job = NULL;
 	pv_copy_job_parts_free(&save->parts);
+	if (save->written)
+		unlink(save->written);
+	free(save->written);
+	save->written = NULL;
 	if (save->machine->save == save)
 		save->machine->save = NULL;
 }
@@ -77,6 +82,10 @@ static void on_op_end(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 {
 	struct pv_machine_save *save = arg;
 
+	if (!err) {
+		free(save->written);
+		save->written = NULL;
+	}
 	release(save);
 	save->cb(save->arg, err, err ? NULL : &save->done, msg);
 }
@@ -155,7 +164,7 @@ static void on_may_run(void *arg)
 	go_on(arg);
 }
 
-static void on_copied(void *arg, enum pv_err err, uint64_t file_bytes, const struct pv_errmsg *msg)
+static void on_copied(void *arg, enum pv_err err, const char *path, uint64_t file_bytes, const struct pv_errmsg *msg)
 {
 	struct pv_machine_save *save = arg;
 
@@ -164,6 +173,8 @@ static void on_copied(void *arg, enum pv_err err, uint64_t file_bytes, const str
 	save->done.file_bytes = file_bytes;
 	if (err)
 		set_error(save, err, msg);
+	else
+		save->written = pv_xstrdup(path);
 	if (save->holds)
 		go_on(save);
 	if (!save->continuing)

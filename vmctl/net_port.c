@@ -102,7 +102,7 @@ void pv_port_flush(struct pv_port *port)
 		} else {
 			if (port->out_fd >= 0)
 				lose_guest(port);
-			pv_switch_port_pop(port->port, pv_switch_port_waiting(port->port));
+			pv_switch_port_lose(port->port);
 		}
 	}
 }

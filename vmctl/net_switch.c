@@ -176,6 +176,19 @@ void pv_switch_port_pop(struct pv_switch_port *port, size_t n)
 	}
 }
 
+void pv_switch_port_lose(struct pv_switch_port *port)
+{
+	struct pv_net_counters *counters = &port->counters;
+	const struct pv_net_frame *frame;
+
+	/* The counters may have been cleared since. */
+	while ((frame = pv_switch_port_peek(port, 0)) != NULL) {
+		counters->rx_packets -= counters->rx_packets > 0 ? 1 : 0;
+		counters->rx_bytes -= counters->rx_bytes > frame->len ? frame->len : counters->rx_bytes;
+		pv_switch_port_pop(port, 1);
+	}
+}
+
 size_t pv_switch_port_waiting(const struct pv_switch_port *port)
 {
 	return port->out_len;

@@ -90,6 +90,8 @@ size_t pv_switch_run(struct pv_switch *sw, uint64_t now, size_t max);
 struct pv_net_frame *pv_switch_port_peek(const struct pv_switch_port *port, size_t i);
 void pv_switch_port_pop(struct pv_switch_port *port, size_t n);
 size_t pv_switch_port_waiting(const struct pv_switch_port *port);
+/* Drops all that waits: nobody is there to get it, so it does not count as delivered. */
+void pv_switch_port_lose(struct pv_switch_port *port);
 
 /* Captures, as in net.h. */
 struct pv_capture *pv_switch_capture(struct pv_switch *sw, pv_capture_cb *ready, void *arg);

@@ -168,7 +168,7 @@ static void on_news(evutil_socket_t fd, short what, void *arg)
 		handler->may_run(owner);
 	} else if (through) {
 		pthread_join(job->thread, NULL);
-		handler->done(owner, job->err, job->file_bytes, job->err ? &job->msg : NULL);
+		handler->done(owner, job->err, job->parts.path, job->file_bytes, job->err ? &job->msg : NULL);
 		job_free(job);
 	}
 }

@@ -32,8 +32,8 @@ void pv_copy_job_parts_free(struct pv_copy_job_parts *parts);
 struct pv_copy_job_handler {
 	/* The memory is read. Once, before `done`; not at all if it fails before that. */
 	void (*may_run)(void *arg);
-	/* The thread is through, the job gone. `msg` only with an error. */
-	void (*done)(void *arg, enum pv_err err, uint64_t file_bytes, const struct pv_errmsg *msg);
+	/* The thread is through, the job gone. `msg` only with an error, else there is a file at `path`. */
+	void (*done)(void *arg, enum pv_err err, const char *path, uint64_t file_bytes, const struct pv_errmsg *msg);
 };
 
 /* Handlers are called from the loop; may_run() may let the job go. */

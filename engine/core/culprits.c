@@ -1,5 +1,7 @@
 /* What keeps a snapshot of a VM from being taken. A stream has a position that the restored guest would not share, and a call in flight would have two
  * ends. Processes and idle workers keep nothing back: they go on in the restored guest, unowned. */
+#include "engine/core/bridge.h"
+#include "engine/core/network.h"
 #include "engine/core/state_internal.h"
 
 static void add_site(const char *source, uint32_t line, struct pv_buf *out)
@@ -24,6 +26,26 @@ static void add_stream(const struct pv_object *stream, struct pv_buf *out)
 	add_site(stream->source, stream->line, out);
 }
 
+/* Those that see the VM: of its NICs, and of the bridges that it is on. */
+static void add_captures(const struct pv_state *state, const struct pv_vm *vm, bool named, struct pv_culprits *out)
+{
+	for (uint32_t id = pv_state_next_bridge(state, vm->res.file, 0); id != 0;
+	     id = pv_state_next_bridge(state, vm->res.file, id)) {
+		const struct pv_bridge *bridge = pv_bridge_find(state, id);
+		const struct pv_object *capture;
+
+		if (pv_bridge_member_vm(bridge->settings, vm->res.id) == NULL)
+			continue;
+		TAILQ_FOREACH (capture, &bridge->captures, link) {
+			if (capture->owner != 0 && capture->owner != vm->res.id)
+				continue;
+			out->streams = true;
+			add_stream(capture, &out->lines);
+			add_end(vm, named, &out->lines);
+		}
+	}
+}
+
 static void add_all(const struct pv_state *state, const struct pv_vm *vm, bool named, struct pv_culprits *out)
 {
 	const struct pv_object *object;
@@ -35,6 +57,7 @@ static void add_all(const struct pv_state *state, const struct pv_vm *vm, bool n
 		add_stream(object, &out->lines);
 		add_end(vm, named, &out->lines);
 	}
+	add_captures(state, vm, named, out);
 	for (const struct pv_call *call = state->calls; call != NULL; call = call->hh.next) {
 		/* One that opens a stream was named as the stream. */
 		if (call->vm != vm->res.id || call->life != vm->life || pv_object_find(vm, call->id) != NULL)

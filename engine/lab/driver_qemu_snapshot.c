@@ -2,6 +2,7 @@
  *
  * A restored machine stands still until its first resume, and its agent is greeted then: by the restore itself, or, for one that stays paused, by the
  * resume that comes later, whose outcome waits for the agent's answer. A restore that fails, for whatever reason, leaves no machine. */
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -237,10 +238,30 @@ void qemu_save_late(struct qemu_vm *vm)
 		save_now(call, vm->save_path, false);
 }
 
+/* What a runner that was killed had written of the same file: it has another name until it is whole. */
+static void remove_cut(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir_path = pv_xasprintf("%.*s", slash != NULL ? (int)(slash - path) + 1 : 0, path);
+	char *prefix = pv_xasprintf("%s.tmp-", slash != NULL ? slash + 1 : path);
+	DIR *dir = opendir(dir_path);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+			(void)unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir != NULL)
+		closedir(dir);
+	free(prefix);
+	free(dir_path);
+}
+
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
 {
 	char *path = pv_xasprintf("%.*s", (int)snapshot->path.len, (const char *)snapshot->path.data);
 
+	if (call->again)
+		remove_cut(path);
 	if (is_met_anew(call->vm)) {
 		call->vm->save = call;
 		free(call->vm->save_path);

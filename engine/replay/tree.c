@@ -212,7 +212,9 @@ static void print_file(const struct printer *p, const Pv__FileState *file)
 	if (!file->dispatched && !wait)
 		return;
 	text(p, file->path ? file->path : "?");
-	if (file->dispatched)
+	if (file->dispatched && file->builds_for)
+		fprintf(p->out, "  (builds a fixture)%s\n", file->has_verdict ? "  completed" : "");
+	else if (file->dispatched)
 		fprintf(p->out, "  (%u passed, %u failed, %u skipped)%s\n", file->passed, file->failed, file->skipped,
 		        file->has_verdict ? "  completed" : "");
 	else

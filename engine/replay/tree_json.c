@@ -216,6 +216,8 @@ static struct json_object *file_object(const Pv__LabState *state, const Pv__File
 
 	add_number(object, "id", file->id);
 	add_text(object, "path", file->path);
+	if (file->builds_for)
+		add_number(object, "builds_for", file->builds_for);
 	json_object_object_add(object, "dispatched", json_object_new_boolean(file->dispatched));
 	json_object_object_add(object, "completed", json_object_new_boolean(file->has_verdict));
 	add_number(object, "passed", file->passed);

@@ -1,5 +1,5 @@
 /* Mappable copies: made once a run for each entry that it uses, in a thread, and kept to its end, so that no clone waits for them and nobody evicts
- * them. Making them reads the whole entry, so a damaged one shows here. */
+ * them. Then they go, unless someone else uses them. Making them reads the whole entry, so a damaged one shows here. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static void free_work(void *arg)
 
 	for (size_t i = 0; i < work->n; i++) {
 		free(work->paths[i]);
-		pv_store_unuse(work->uses[i], true);
+		pv_store_unuse(work->uses[i], false);
 	}
 	free(work->paths);
 	free(work->uses);
@@ -43,7 +43,7 @@ static void free_ready(struct ready *ready)
 {
 	pv_errand_abandon(ready->errand);
 	for (size_t i = 0; i < ready->n; i++)
-		pv_store_unuse(ready->uses[i], true);
+		pv_store_unuse(ready->uses[i], false);
 	free(ready->uses);
 	LIST_REMOVE(ready, link);
 	free(ready);

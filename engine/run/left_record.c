@@ -1,9 +1,13 @@
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/core/state.h"
 #include "engine/replay/fold.h"
 #include "engine/run/left.h"
 #include "journal/journal.h"
+#include "proto/mem.h"
+#include "vmctl/hostfile.h"
 
 /* When the last event was, to place what follows behind it. */
 struct end {
@@ -57,6 +61,22 @@ static enum pv_err append(struct pv_journal *journal, struct pv_state *state, co
 	return err ? err : pv_state_apply(state, &event, msg);
 }
 
+/* A file that has lost a VM begins anew, and makes its temporary snapshots anew. */
+static void remove_snapshots(const char *dir, const struct pv_state *state, uint32_t vm)
+{
+	struct pv_vm_view view;
+	char *path;
+
+	if (!pv_state_vm(state, vm, &view))
+		return;
+	path = pv_xasprintf("%s/snapshots/%u", dir, view.file);
+	(void)!pv_hostfile_remove_tree(path, NULL);
+	free(path);
+	path = pv_xasprintf("%s/snapshots", dir);
+	(void)rmdir(path);
+	free(path);
+}
+
 enum pv_err pv_left_record(const char *dir, const uint32_t *ids, size_t n, const char *reason, struct pv_errmsg *msg)
 {
 	struct pv_journal *journal;
@@ -74,6 +94,8 @@ enum pv_err pv_left_record(const char *dir, const uint32_t *ids, size_t n, const
 		err = pv_journal_commit(journal, msg);
 	if (!err)
 		err = pv_journal_sync(journal, msg);
+	for (size_t i = 0; i < n && !err; i++)
+		remove_snapshots(dir, state, ids[i]);
 	pv_state_destroy(state);
 	pv_journal_close(journal);
 	return err;

@@ -29,7 +29,7 @@ struct pv_call_slot {
 	bool running;
 	bool eof;
 	bool timed_out;
-	bool built;    /* a fixture, by this call */
+	bool built; /* a fixture, by this call */
 	struct pv_nic_counts {
 		uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets, errors;
 	} nic;

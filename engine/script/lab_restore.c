@@ -505,7 +505,8 @@ static void set_bridges(lua_State *L, const struct plan *plan)
 			uint32_t bridge;
 
 			push_entry(L, plan, i);
-			bridge = find_member(L, plan, KIND_BRIDGE, need_text(L, plan, "lab"), need_text(L, plan, "name"));
+			bridge =
+			    find_member(L, plan, KIND_BRIDGE, need_text(L, plan, "lab"), need_text(L, plan, "name"));
 			lua_getfield(L, -1, "settings");
 			if (bridge != 0 && pass == 0)
 				pv_saved_bridge_clear(L, plan->what, bridge, vms, plan->n);

@@ -232,7 +232,8 @@ static void complete(lua_State *L, int idx, uint32_t bridge, const uint32_t *res
 			member->has_pci = 0, member->pci = 0;
 	}
 	for (size_t i = 0; i < now->n_members; i++)
-		if (!is_among(restored, n, now->members[i]->vm) && pv_bridge_member(settings, now->members[i]->name) == NULL)
+		if (!is_among(restored, n, now->members[i]->vm) &&
+		    pv_bridge_member(settings, now->members[i]->name) == NULL)
 			add_member(settings, now->members[i]);
 	if (!pv_state_bridge(state, bridge, &view) || lua_getfield(L, idx, "routes") != LUA_TTABLE)
 		return;
@@ -240,7 +241,8 @@ static void complete(lua_State *L, int idx, uint32_t bridge, const uint32_t *res
 		uint32_t other = 0;
 
 		if (lua_rawgeti(L, -1, i) == LUA_TSTRING)
-			other = pv_state_find(state, view.home, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, lua_tostring(L, -1));
+			other =
+			    pv_state_find(state, view.home, PV__MEMBER_KIND__MEMBER_KIND_BRIDGE, lua_tostring(L, -1));
 		lua_pop(L, 1);
 		if (other == 0 || other == bridge || is_among(settings->routes, settings->n_routes, other))
 			continue;

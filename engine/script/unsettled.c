@@ -163,13 +163,14 @@ static bool settle(struct pv_script *script, const struct entry *entry)
 	return true;
 }
 
-/* Directories come last: until then a thread may write into one. */
+/* Directories come last: until then a thread may write into one. A rehearsal, which has no directory of a run, touches none. */
 static void remove_dirs(struct pv_script *script)
 {
+	bool real = pv_engine_run_dir(script->engine) != NULL && !pv_engine_is_again(script->engine, script->file);
 	struct entry *entry;
 
 	while ((entry = LIST_FIRST(&script->unsettled->entries)) != NULL) {
-		if (!pv_engine_is_again(script->engine, script->file))
+		if (real && entry->dir != NULL)
 			(void)pv_saved_remove_tree(entry->dir);
 		drop(entry);
 	}
@@ -206,8 +207,7 @@ void pv_unsettled_destroy(struct pv_script *script)
 	if (list == NULL)
 		return;
 	listen(script, false);
-	while (!LIST_EMPTY(&list->entries))
-		drop(LIST_FIRST(&list->entries));
+	remove_dirs(script);
 	free(list);
 	script->unsettled = NULL;
 }

@@ -338,7 +338,7 @@ static double run_pure(uint32_t n, size_t len, const struct pv_net_rule *rule)
 {
 	struct pv_capture_list news;
 	struct pv_switch_config config = {
-		.number = 1, .pool = pv_net_pool_create(), .news = &news, .ops = { on_output }
+		.number = 1, .pool = pv_net_pool_create(), .news = &news, .ops = { .output = on_output }
 	};
 	struct pv_switch *sw = pv_switch_create(&config);
 	struct pv_switch_port *ports[PORTS_MAX];

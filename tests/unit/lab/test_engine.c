@@ -651,6 +651,45 @@ static void test_admission__a_refused_boot_is_told(void **state)
 	assert_int_equal(pv_journal_last_seq(f->journal), before + 2);
 }
 
+/* A restore takes memory as a boot does, and the options of the VM's last boot; files are in the guest already. */
+static void test_admission__a_restore_is_asked_for_as_a_boot(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = { .request = NULL };
+	Pv__VmSpec given = PV__VM_SPEC__INIT;
+	Pv__BootFile file = PV__BOOT_FILE__INIT, *files = &file;
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__RestoreCall restore = PV__RESTORE_CALL__INIT;
+	struct pv_errmsg msg = { 0 };
+
+	given.has_memory_bytes = 1;
+	given.memory_bytes = 777u << 20;
+	file.path = (char *)"/etc/x";
+	given.n_files = 1;
+	given.files = &files;
+	(void)call_boot(f, &given);
+	turn(f);
+	fake_driver_error(&f->driver, 1, PV__ERROR_KIND__ERROR_KIND_FAILED, "no");
+	turn(f);
+	set_gate(f, &gate);
+	started.op_case = PV__CALL_STARTED__OP_RESTORE;
+	started.restore = &restore;
+	restore.has_path = 1;
+	restore.path = (ProtobufCBinaryData){ .len = 2, .data = (uint8_t *)(char *)"/s" };
+	assert_int_equal(call(f, &started, &msg), PV_OK);
+	assert_null(restore.spec);
+	assert_non_null(gate.request);
+	assert_int_equal(gate.request->amount.memory_bytes, 777u << 20);
+	answer(f, &gate, NULL);
+	turn(f);
+	assert_int_equal(f->driver.last->op_case, PV__CALL_STARTED__OP_RESTORE);
+	assert_int_equal(f->driver.last->restore->spec->memory_bytes, 777u << 20);
+	assert_int_equal(f->driver.last->restore->spec->n_files, 0);
+	assert_true(f->driver.last->restore->spec->has_wait_ms);
+	fake_driver_booted(&f->driver, f->driver.last->id);
+	assert_int_equal(vm_state(f), PV__VM_STATE__VM_STATE_BOOTED);
+}
+
 /* By its handle, while it waits and when it is a call. */
 static void test_admission__a_boot_is_cancelled(void **state)
 {
@@ -888,6 +927,7 @@ int main(void)
 		WITH_ENGINE(test_excerpt__only_vms_that_are_up),
 		WITH_ENGINE(test_admission__a_boot_waits_without_an_event),
 		WITH_ENGINE(test_admission__a_refused_boot_is_told),
+		WITH_ENGINE(test_admission__a_restore_is_asked_for_as_a_boot),
 		WITH_ENGINE(test_admission__a_boot_is_cancelled),
 		WITH_ENGINE(test_admission__a_grant_that_came_too_late),
 		WITH_ENGINE(test_admission__claims),

@@ -206,7 +206,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 }
 
-static struct fixture *create(const char *source, const struct fixture *then, pv_prompt_cb *failed, void *failed_arg)
+static struct fixture *create(const char *source, const struct fixture *then, pv_prompt_cb *failed, void *failed_arg,
+                              const struct pv_script_builder *builder)
 {
 	struct fixture *f = PV_NEW(struct fixture);
 	struct pv_engine_config config = {
@@ -243,18 +244,24 @@ static struct fixture *create(const char *source, const struct fixture *then, pv
 	script.path = f->path;
 	script.failed = failed;
 	script.failed_arg = failed_arg;
+	script.builder = builder;
 	f->script = pv_script_create(&script);
 	return f;
 }
 
 struct fixture *fixture_create(const char *source)
 {
-	return create(source, NULL, NULL, NULL);
+	return create(source, NULL, NULL, NULL, NULL);
 }
 
 struct fixture *fixture_create_prompting(const char *source, pv_prompt_cb *failed, void *arg)
 {
-	return create(source, NULL, failed, arg);
+	return create(source, NULL, failed, arg, NULL);
+}
+
+struct fixture *fixture_create_building(const char *source, const struct pv_script_builder *builder)
+{
+	return create(source, NULL, NULL, NULL, builder);
 }
 
 void fixture_destroy(struct fixture *f)
@@ -490,7 +497,7 @@ static void turn_until_over(struct fixture *f, const bool *done)
 /* Executes the chunk, and the only test if there is one, once more from the record of `then`. */
 static void rehearse(struct fixture *then, const char *source, bool has_test)
 {
-	struct fixture *f = create(source, then, NULL, NULL);
+	struct fixture *f = create(source, then, NULL, NULL, NULL);
 	struct pv_errmsg msg;
 
 	fixture_start_chunk(f);

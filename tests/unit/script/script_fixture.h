@@ -58,6 +58,8 @@ struct fixture {
 struct fixture *fixture_create(const char *source);
 /* The same, with a prompt at failures. */
 struct fixture *fixture_create_prompting(const char *source, pv_prompt_cb *failed, void *arg);
+/* A script that builds a fixture. */
+struct fixture *fixture_create_building(const char *source, const struct pv_script_builder *builder);
 void fixture_destroy(struct fixture *f);
 
 /* Turns the engine until what was started is done; fails the test after 20 s. */

@@ -19,6 +19,8 @@ static const char source[] =
     "local r = vm:run({'p', 'a'}, {env={A='1'}, cwd='/', timeout=5}) assert(r:ok())\n"
     "vm:write_file('/f', 'data') assert(vm:read_file('/f') == 'data')\n"
     "pcall(vm.read_file, vm, '/x')\n"
+    "local snap = vm:snapshot() vm:shutdown() vm:restore(snap) snap:size()\n"
+    "local saved = provium:snapshot() provium:restore(saved) saved:delete()\n"
     "local task = co.spawn(function(...) return vm:run(...).stdout end, 'x') task:join('5s')\n"
     "co.wrap(function() coroutine.wrap(function() vm:run('y') coroutine.yield(1) end)() end)()\n"
     "string.gsub('ab', '.', function(c) vm:run(c) end)\n"

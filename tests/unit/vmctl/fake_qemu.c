@@ -19,6 +19,8 @@ static const char *mode = "";
 static int qmp = -1, agent = -1;
 static unsigned hellos; /* answered */
 static bool stopped;
+static int passed = -1; /* the descriptor that came last */
+static uint8_t ram[1 << 20] __attribute__((aligned(4096))), firmware[256 << 10];
 
 static bool is(const char *name)
 {
@@ -80,12 +82,49 @@ static void on_sign(void)
 	}
 }
 
+/* ---- being saved ---- */
+
+/* Modes "save" and "save-..."; the commands that matter go to the log. True if it is answered here. */
+static bool answer_save(const char *name, const char *args, const char *id)
+{
+	static const char *const refused[][2] = { { "save-no-fd", "add-fd" },
+		                                  { "save-refused", "xen-save-devices-state" },
+		                                  { "save-no-cont", "cont" } };
+	char text[256] = "";
+
+	if (strncmp(mode, "save", 4) != 0)
+		return false;
+	fprintf(stderr, "%s\n", name);
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+		if (is(refused[i][0]) && strcmp(name, refused[i][1]) == 0)
+			snprintf(text, sizeof text, "{\"error\": {\"desc\": \"not now\"}, \"id\": %s}", id);
+	}
+	if (is("save-dies") && strcmp(name, "xen-save-devices-state") == 0)
+		exit(3);
+	if (is("save-reset") && strcmp(name, "add-fd") == 0)
+		say("{\"event\": \"RESET\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}");
+	if (!is("save-empty") && strcmp(name, "xen-save-devices-state") == 0 && passed >= 0 &&
+	    write(passed, "the devices", 11) != 11)
+		exit(4);
+	if (strcmp(name, "human-monitor-command") == 0 && !is("save-nowhere") && !strstr(args, "0xfffe0000"))
+		snprintf(text, sizeof text,
+		         "{\"return\": \"Host virtual address for 0x0 (pc.ram) is %p\\r\\n\", \"id\": %s}",
+		         strstr(args, "0xfffc0000") ? (void *)firmware : (void *)ram, id);
+	if (text[0] == '\0')
+		return false;
+	say(text);
+	return true;
+}
+
 static void answer(struct json_object *request)
 {
 	const char *name = json_object_get_string(json_object_object_get(request, "execute"));
 	const char *id = json_object_to_json_string(json_object_object_get(request, "id"));
+	const char *args = json_object_to_json_string(json_object_object_get(request, "arguments"));
 	char text[256];
 
+	if (answer_save(name, args, id))
+		return;
 	if (strcmp(name, "cont") == 0)
 		on_sign();
 	if (is("closes-qmp") && strcmp(name, "cont") == 0) {
@@ -124,11 +163,17 @@ static void answer(struct json_object *request)
 static void on_qmp(void)
 {
 	static struct pv_buf in;
-	char chunk[4096], *end;
-	ssize_t n = read(qmp, chunk, sizeof chunk);
+	char chunk[4096], *end, control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { chunk, sizeof chunk };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+	};
+	ssize_t n = recvmsg(qmp, &message, 0);
 
 	if (n <= 0)
 		exit(0);
+	if (CMSG_FIRSTHDR(&message))
+		memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof passed);
 	pv_buf_add(&in, chunk, (size_t)n);
 	while ((end = memchr(in.data, '\n', in.len)) != NULL) {
 		struct json_object *request;
@@ -225,6 +270,8 @@ static void on_agent(void)
 
 int main(int argc, char **argv)
 {
+	memset(ram + 8192, 'r', 4096);
+	memset(firmware, 'f', sizeof firmware);
 	for (int i = 1; i + 1 < argc; i++) {
 		if (strcmp(argv[i], "-append") == 0)
 			mode = argv[i + 1];

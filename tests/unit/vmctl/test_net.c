@@ -169,10 +169,14 @@ static void test_loop__turns_under_a_flood(void **state)
 static void test_guest__that_comes_again(void **state)
 {
 	struct lab *lab = *state;
+	struct pv_net_counters counters;
 
 	peer_close(&lab->b);
 	assert_true(send_numbered(&lab->a, NULL, 1, 60));
 	expect_numbered(lab, &lab->c, 1, 60);
+	peer_turn(&lab->net, 2);
+	pv_port_counters(lab->b.port, &counters);
+	assert_int_equal(counters.rx_packets + counters.rx_bytes + counters.errors, 0); /* nobody got it */
 	peer_bind(&lab->b);
 	assert_true(send_numbered(&lab->b, &lab->a, 2, 60));
 	expect_numbered(lab, &lab->a, 2, 60);

@@ -181,24 +181,27 @@ static void check_noticed(enum pv_err err, const char *what, size_t at)
 	assert_true(msg.text[0] != '\0');
 }
 
-static void sweep(const struct place *place, const char *path, size_t from)
+/* From `from` on, each byte of what is behind `end_of_memory`, and some of the memory. */
+#define MEMORY_STEP 61
+
+static void sweep(const struct place *place, const char *path, size_t from, size_t end_of_memory)
 {
 	const char *broken = in(place, "broken.snap"), *back = in(place, "back.snap");
 	struct pv_buf file = { 0 };
 
 	OK(pv_hostfile_read(path, 1u << 20, &file, &msg));
 	assert_int_equal(read_all(path, back), PV_OK);
-	for (size_t at = from; at < file.len; at++) {
+	for (size_t at = from; at < file.len; at += at < end_of_memory ? MEMORY_STEP : 1) {
 		file.data[at] ^= 0x10;
 		put_file(broken, file.data, file.len);
 		check_noticed(read_all(broken, back), "byte", at);
 		file.data[at] ^= 0x10;
 	}
-	for (size_t len = 0; len < file.len; len += len < from ? 509 : 1) {
+	for (size_t len = 0; len < file.len; len += len < end_of_memory ? 509 : 1) {
 		put_file(broken, file.data, len);
 		check_noticed(read_all(broken, back), "cut at", len);
 	}
-	print_message("%zu bytes flipped, and cut at all lengths\n", file.len - from);
+	print_message("%zu bytes behind the memory flipped, and cut at all their lengths\n", file.len - end_of_memory);
 	pv_buf_free(&file);
 }
 
@@ -208,19 +211,35 @@ static void test_damage__mappable(void **state)
 	struct place *place = *state;
 
 	make_snapshot(place, place->path, 4 * PAGE, 2, 0);
-	sweep(place, place->path, 4 * PAGE);
+	sweep(place, place->path, 4 * PAGE, 4 * PAGE);
+}
+
+static void sweep_packed(struct place *place, uint64_t step)
+{
+	struct pv_snapshot *mappable;
+	uint64_t end;
+
+	make_snapshot(place, place->path, 4 * PAGE, step, 0);
+	mappable = reopen(place->path);
+	OK(pv_snapshot_pack(mappable, in(place, "packed.snap"), 1, NULL, &msg));
+	pv_snapshot_close(mappable);
+	mappable = reopen(in(place, "packed.snap"));
+	end = mappable->manifest->devices->offset;
+	pv_snapshot_close(mappable);
+	sweep(place, in(place, "packed.snap"), PV_SNAPSHOT_HEAD_BYTES, end);
+}
+
+/* A page alone does not compress, and is stored as it is. */
+static void test_damage__packed_as_it_is(void **state)
+{
+	sweep_packed(*state, 4);
 }
 
 static void test_damage__packed(void **state)
 {
 	struct place *place = *state;
-	struct pv_snapshot *mappable;
 
-	make_snapshot(place, place->path, 4 * PAGE, 3, 0);
-	mappable = reopen(place->path);
-	OK(pv_snapshot_pack(mappable, in(place, "packed.snap"), 1, NULL, &msg));
-	pv_snapshot_close(mappable);
-	sweep(place, in(place, "packed.snap"), PV_SNAPSHOT_HEAD_BYTES);
+	sweep_packed(place, 3);
 	/* Its beginning tells a cut one from something else. */
 	assert_int_equal(truncate(in(place, "packed.snap"), 5000), 0);
 	assert_int_equal(read_all(in(place, "packed.snap"), place->path), PV_ERR_CORRUPT);
@@ -314,8 +333,8 @@ static void test_manifest__lies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_pack__and_back), CASE(test_pack__large_and_sparse), CASE(test_damage__mappable),
-		CASE(test_damage__packed), CASE(test_manifest__lies),
+		CASE(test_pack__and_back), CASE(test_pack__large_and_sparse),  CASE(test_damage__mappable),
+		CASE(test_damage__packed), CASE(test_damage__packed_as_it_is), CASE(test_manifest__lies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
