@@ -74,11 +74,11 @@ struct pv_script {
 
 	struct pv_unit unit;
 	struct pv_test_list *tests;
-	uint64_t timeout_ns;          /* provium.timeout; 0: none */
-	uint64_t n_snapshots;         /* temporary ones that were made */
-	bool resets;                  /* provium.reset_between_tests */
+	uint64_t timeout_ns;            /* provium.timeout; 0: none */
+	uint64_t n_snapshots;           /* temporary ones that were made */
+	bool resets;                    /* provium.reset_between_tests */
 	struct pv_unsettled *unsettled; /* NULL: nothing was in hand yet */
-	struct pv_baseline *baseline; /* NULL: none was made */
+	struct pv_baseline *baseline;   /* NULL: none was made */
 };
 
 /* The script of a Lua state or coroutine. */
