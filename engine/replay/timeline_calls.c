@@ -167,7 +167,10 @@ static void boot_result(const Pv__BootResult *boot, bool restored, struct pv_buf
 	char size[32];
 
 	if (restored)
-		pv_buf_addf(out, ": %s%s", boot->accel ? boot->accel : "?", boot->paused ? ", paused" : boot->warm ? ", warm" : "");
+		pv_buf_addf(out, ": %s%s", boot->accel ? boot->accel : "?",
+		            boot->paused ? ", paused"
+		            : boot->warm ? ", warm"
+		                         : "");
 	else
 		pv_buf_addf(out, ": %s, %s",
 		            !boot->from_template ? "cold"
