@@ -145,7 +145,7 @@ static uint64_t address_of(struct bare *bare, const char *guest_address)
 	return strtoull(at + 5, NULL, 16);
 }
 
-void bare_start(struct bare *bare, const char *dir, const struct pv_machine_config *config, int memory, int incoming)
+static void spawn(struct bare *bare, const char *dir, const struct pv_machine_config *config, int memory, int incoming)
 {
 	struct pv_qemu_fds fds = { .qmp = listen_at(dir, "qmp"),
 		                   .agent = listen_at(dir, "agent"),
@@ -168,9 +168,14 @@ void bare_start(struct bare *bare, const char *dir, const struct pv_machine_conf
 	bare->qmp = connect_to(dir, "qmp");
 	bare->agent = connect_to(dir, "agent");
 	qmp_send(bare, "{\"execute\":\"qmp_capabilities\"}", -1);
-	qmp_wait(bare, "\"return\"", NULL, 0);
 	pv_qemu_args_free(argv);
 	free(log);
+}
+
+void bare_start(struct bare *bare, const char *dir, const struct pv_machine_config *config, int memory, int incoming)
+{
+	spawn(bare, dir, config, memory, incoming);
+	qmp_wait(bare, "\"return\"", NULL, 0);
 }
 
 void bare_end(struct bare *bare)
@@ -389,40 +394,75 @@ static void put_firmware(struct bare *bare, const struct pv_buf *firmware)
 	close(fd);
 }
 
-void bare_restore(const char *dir, const struct pv_machine_config *config, const char *path, struct bare_restore *out)
+struct bare_saved {
+	const char *path;
+	struct pv_snapshot *from;
+	struct pv_buf devices, firmware;
+};
+
+struct bare_saved *bare_saved_open(const char *path)
+{
+	struct bare_saved *saved = PV_NEW(struct bare_saved);
+	struct pv_errmsg msg;
+
+	saved->path = path;
+	if (pv_snapshot_open(path, &saved->from, &msg) != PV_OK ||
+	    pv_snapshot_read(saved->from, pv_snapshot_manifest(saved->from)->devices, &saved->devices, &msg) != PV_OK ||
+	    pv_snapshot_read(saved->from, pv_snapshot_manifest(saved->from)->firmware, &saved->firmware, &msg) != PV_OK)
+		bench_die(path, msg.text);
+	return saved;
+}
+
+void bare_saved_close(struct bare_saved *saved)
+{
+	pv_snapshot_close(saved->from);
+	pv_buf_free(&saved->devices);
+	pv_buf_free(&saved->firmware);
+	free(saved);
+}
+
+void bare_restore_begin(struct bare *bare, const char *dir, const struct pv_machine_config *config,
+                        const struct bare_saved *saved)
 {
 	struct pv_machine_config own = *config;
-	struct pv_buf devices = { 0 }, firmware = { 0 };
-	struct pv_snapshot *from;
-	struct pv_errmsg msg;
-	struct bare bare;
-	double start;
-	int memory, incoming = memfd_create("devices", 0);
+	int incoming = memfd_create("devices", 0), memory = inherited(open(saved->path, O_RDWR));
 
-	if (pv_snapshot_open(path, &from, &msg) != PV_OK ||
-	    pv_snapshot_read(from, pv_snapshot_manifest(from)->devices, &devices, &msg) != PV_OK ||
-	    pv_snapshot_read(from, pv_snapshot_manifest(from)->firmware, &firmware, &msg) != PV_OK)
-		bench_die(path, msg.text);
-	start = bench_now_ms();
-	memory = inherited(open(path, O_RDWR));
-	if (memory < 0 || write(incoming, devices.data, devices.len) != (ssize_t)devices.len)
-		bench_die(path, strerror(errno));
+	if (memory < 0 || write(incoming, saved->devices.data, saved->devices.len) != (ssize_t)saved->devices.len)
+		bench_die(saved->path, strerror(errno));
 	lseek(incoming, 0, SEEK_SET);
-	own.from = from;
-	bare_start(&bare, dir, &own, memory, incoming);
+	own.from = saved->from;
+	spawn(bare, dir, &own, memory, incoming);
 	close(memory);
 	close(incoming);
-	qmp_send(&bare, "{\"execute\":\"query-status\"}", -1);
-	qmp_wait(&bare, "\"paused\"", NULL, 0); /* the state is read in the first turn of its loop */
-	put_firmware(&bare, &firmware);
-	send_hello(&bare, true);
-	qmp(&bare, "{\"execute\":\"cont\"}", -1);
+}
+
+void bare_restore_go(struct bare *bare, const struct bare_saved *saved)
+{
+	qmp_wait(bare, "\"return\"", NULL, 0);
+	qmp_send(bare, "{\"execute\":\"query-status\"}", -1);
+	qmp_wait(bare, "\"paused\"", NULL, 0); /* the state is read in the first turn of its loop */
+	put_firmware(bare, &saved->firmware);
+	send_hello(bare, true);
+	qmp(bare, "{\"execute\":\"cont\"}", -1);
+}
+
+void bare_restore_greeted(struct bare *bare)
+{
+	wait_message(bare, PVA__TO_HOST__BODY_HELLO);
+}
+
+void bare_restore(const char *dir, const struct pv_machine_config *config, const char *path, struct bare_restore *out)
+{
+	struct bare_saved *saved = bare_saved_open(path);
+	double start = bench_now_ms();
+	struct bare bare;
+
+	bare_restore_begin(&bare, dir, config, saved);
+	bare_restore_go(&bare, saved);
 	out->running_ms = bench_now_ms() - start;
-	wait_message(&bare, PVA__TO_HOST__BODY_HELLO);
+	bare_restore_greeted(&bare);
 	bare_command(&bare);
 	out->answered_ms = bench_now_ms() - start;
 	bare_end(&bare);
-	pv_snapshot_close(from);
-	pv_buf_free(&devices);
-	pv_buf_free(&firmware);
+	bare_saved_close(saved);
 }

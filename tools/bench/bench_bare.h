@@ -36,7 +36,17 @@ void bare_greet(struct bare *bare);
 void bare_command(struct bare *bare);
 /* The pages of a guest that was booted cold go to `path`, sparse. */
 void bare_save(struct bare *bare, uint64_t memory_bytes, const char *path, struct bare_save *out);
-/* Starts a guest from the snapshot at `path`, runs a command in it, ends it. */
+/* Starts a guest from the snapshot at `path`, stopped; `dir` is for its sockets. */
+struct bare_saved; /* the snapshot's small sections, read */
+struct bare_saved *bare_saved_open(const char *path);
+void bare_saved_close(struct bare_saved *saved);
+void bare_restore_begin(struct bare *bare, const char *dir, const struct pv_machine_config *config,
+                        const struct bare_saved *saved);
+/* Waits until it has its state, says Hello and lets it go on. */
+void bare_restore_go(struct bare *bare, const struct bare_saved *saved);
+/* Waits for its answer to that. */
+void bare_restore_greeted(struct bare *bare);
+/* One from start to end, with a command. */
 void bare_restore(const char *dir, const struct pv_machine_config *config, const char *path, struct bare_restore *out);
 
 #endif

@@ -330,6 +330,60 @@ static void bench_size(uint64_t mib)
 	free(bare_path);
 }
 
+/* ---- many guests of one snapshot, bare: the floor of labs.sh ---- */
+
+static uint64_t pss_kib(pid_t pid)
+{
+	char *path = pv_xasprintf("/proc/%d/smaps_rollup", (int)pid), line[256];
+	FILE *file = fopen(path, "re");
+	uint64_t kib = 0;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, "Pss:", 4) == 0)
+			kib = strtoull(line + 4, NULL, 10);
+	if (file)
+		fclose(file);
+	free(path);
+	return kib;
+}
+
+/* "clones N MILLISECONDS KIB": until all have answered a command, and the memory of each. */
+static void bench_clones(int n)
+{
+	char *path = pv_xasprintf("%s/saved", top);
+	struct bare *clones = pv_xcalloc((size_t)n, sizeof(*clones)), first = { 0 };
+	struct bare_saved *saved;
+	struct bare_save save;
+	uint64_t kib = 0;
+	double start;
+
+	config.memory_bytes = UINT64_C(128) << 20;
+	bare_start(&first, top, &config, -1, -1);
+	bare_greet(&first);
+	bare_command(&first);
+	bare_save(&first, config.memory_bytes, path, &save);
+	bare_end(&first);
+	start = bench_now_ms();
+	saved = bare_saved_open(path);
+	for (int i = 0; i < n; i++)
+		bare_restore_begin(&clones[i], top, &config, saved);
+	for (int i = 0; i < n; i++)
+		bare_restore_go(&clones[i], saved);
+	for (int i = 0; i < n; i++)
+		bare_restore_greeted(&clones[i]);
+	for (int i = 0; i < n; i++)
+		bare_command(&clones[i]);
+	start = bench_now_ms() - start;
+	for (int i = 0; i < n; i++)
+		kib += pss_kib(clones[i].pid);
+	for (int i = 0; i < n; i++)
+		bare_end(&clones[i]);
+	printf("clones %d %.1f %" PRIu64 "\n", n, start, kib / (uint64_t)n);
+	bare_saved_close(saved);
+	free(clones);
+	free(path);
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
@@ -376,16 +430,23 @@ int main(int argc, char **argv)
 	static char top_template[] = "/var/tmp/provium-bench.XXXXXX";
 	static const uint64_t sizes[] = { 128, 512, 2048, 4096 };
 
-	if (argc > 2)
+	int clones = argc == 4 && strcmp(argv[2], "--clones") == 0 ? atoi(argv[3]) : 0;
+
+	if (argc > 2 && clones == 0)
 		rounds = atoi(argv[2]);
 	if (argc < 2 || rounds < 1 || rounds >= ROUNDS_MAX) {
-		fprintf(stderr, "usage: bench_snapshot BINDIR [ROUNDS [MIB ...]]\n");
+		fprintf(stderr, "usage: bench_snapshot BINDIR [ROUNDS [MIB ...]] | BINDIR --clones N\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	top = mkdtemp(top_template);
 	base = event_base_new();
 	prepare(argv[1]);
+	if (clones > 0) {
+		bench_clones(clones);
+		nftw(top, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+		return 0;
+	}
 	printf("%-44s %12s %12s %6s  (medians of %d rounds)\n", "figure", "provium", "floor", "ratio", rounds);
 	for (int i = 3; i < argc; i++)
 		bench_size(strtoull(argv[i], NULL, 10));

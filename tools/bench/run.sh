@@ -18,6 +18,13 @@ printf '\nlab graph, through Lua\n'
 "$bin/bench_graph" || status=1
 printf '\nguests, the default guest under TCG\n'
 "$bin/bench_vm" "$bin" || status=1
+printf '\nsnapshots and restores, the default guest under TCG\n'
+"$bin/bench_snapshot" "$bin" || status=1
+printf '\nboots from a template, resets, clones\n'
+sh "$(dirname "$0")/labs.sh" "$bin" || status=1
+printf '\nthe switch of a bridge\n'
+"$bin/bench_net" || status=1
+"$bin/bench_net_vm" "$bin" || status=1
 printf '\nthe journal in a lab run\n'
 sh "$(dirname "$0")/cost.sh" "$bin" || status=1
 exit $status
