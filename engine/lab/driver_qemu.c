@@ -151,7 +151,8 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 		pv_machine_destroy(vm->machine);
 		vm->machine = NULL;
 	}
-	rmdir(vm->socket_dir);
+	/* Also the sockets of NICs that were being plugged or unplugged. */
+	pv_keeper_remove_sockets(vm->socket_dir);
 	if (vm->spec != NULL)
 		pv__vm_spec__free_unpacked(vm->spec, NULL);
 	vm->spec = NULL;

@@ -11,7 +11,7 @@ LUA
 quiet() { gone "provium-keeper.*$work" && gone "qemu-system.*$work"; }
 with_vms=0
 for after in 0.06 0.08 0.09 0.10 0.11 0.12 0.13 0.14 0.15 0.17 0.20 0.30 0.60; do
-	"$provium" run --no-preflight --orphan-timeout 0 --journal="$work/run$after" . >out 2>err &
+	"$provium" run --no-preflight --no-templates --orphan-timeout 0 --journal="$work/run$after" . >out 2>err &
 	pid=$!
 	sleep $after
 	kill -9 $pid
