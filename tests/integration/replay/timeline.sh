@@ -18,7 +18,7 @@ LUA
 echo 'test("other", function(t) t:log("x") end)' >tests/net/b.test.lua
 expect 1 "$provium" run --journal=run tests
 expect 0 "$provium" replay run
-says out 'vm dc/node      boot done: cold'
+says out 'vm dc/node      boot done: '
 says out '@a.test.lua:3'
 says out 'log: one\x1b[31m'
 lines=$(wc -l <out)
