@@ -51,7 +51,16 @@ spoilt "something else"
 rm -f "$store"/*.inputs.json
 spoilt "no inputs"
 
-# A guest that never answers: its memory is zeros, but for what the store checks.
+# A guest that never answers: its memory is zeros, but for what the store checks. The copy that guests map is there while one does.
+cat >copy.test.lua <<LUA
+test("copies", function(t)
+    provium:vm("one", "default"):boot()
+    os.execute("cp -r '$store/hot' '$work/hot'")
+end)
+LUA
+expect 0 "$provium" run --no-journal copy.test.lua
+rm -rf "$store/hot"
+mv hot "$store/hot"
 hot=$(find "$store/hot" -type f)
 [ -n "$hot" ] || fail "there is no hot copy"
 dd if=/dev/zero of="$hot" bs=1M count=100 conv=notrunc 2>/dev/null
