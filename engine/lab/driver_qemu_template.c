@@ -2,6 +2,7 @@
 #include "engine/lab/driver_qemu_template.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,7 +91,7 @@ static struct qemu_template *find(struct qemu_templates *all, const char *key, c
 		return template;
 	template = PV_NEW(struct qemu_template);
 	template->all = all;
-	strcpy(template->key, key);
+	snprintf(template->key, sizeof(template->key), "%s", key);
 	qemu_stock_init(&template->stock, all, vm);
 	TAILQ_INIT(&template->waiting);
 	HASH_ADD_STR(all->by_key, key, template);

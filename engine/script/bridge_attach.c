@@ -152,7 +152,7 @@ static int attached(lua_State *L, struct pv_wait *wait)
 		if (calls->slots[i].error == NULL || member == NULL || settings->closed)
 			continue;
 		name = lua_newuserdatauv(L, strlen(member->name) + 1, 0);
-		strcpy(name, member->name);
+		memcpy(name, member->name, strlen(member->name) + 1);
 		detach.name = name;
 		detach.has_vm = 1;
 		detach.vm = calls->slots[i].vm;

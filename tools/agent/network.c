@@ -162,7 +162,7 @@ static int set_routes(struct work *work, int family)
 
 	if (family == AF_INET6 && error != 0)
 		return 0; /* a kernel without it */
-	strcpy(work->subject, "the routes of the network cannot be set");
+	snprintf(work->subject, sizeof(work->subject), "the routes of the network cannot be set");
 	for (size_t i = 0; i < n && error == 0; i++)
 		if (!is_among(&there[i], work->wanted, work->n_wanted))
 			error = pv_rtnl_route(&there[i], true);
@@ -189,11 +189,11 @@ static int apply(struct work *work)
 	if (error == 0)
 		error = set_routes(work, AF_INET6);
 	if (error == 0) {
-		strcpy(work->subject, "/etc/hosts cannot be written");
+		snprintf(work->subject, sizeof(work->subject), "/etc/hosts cannot be written");
 		error = pv_network_write_names(work->network);
 	}
 	if (error == 0) {
-		strcpy(work->subject, "/etc/resolv.conf cannot be written");
+		snprintf(work->subject, sizeof(work->subject), "/etc/resolv.conf cannot be written");
 		error = pv_network_write_resolver(work->network);
 	}
 	return error;
@@ -210,7 +210,7 @@ void pv_network_apply(struct server *server, struct call *call, const Pva__Netwo
 	}
 	memset(&work, 0, sizeof(work));
 	work.network = network;
-	strcpy(work.subject, "the network cannot be configured");
+	snprintf(work.subject, sizeof(work.subject), "the network cannot be configured");
 	error = apply(&work);
 	if (error != 0)
 		pv_server_error(server, call, error, work.subject);
