@@ -444,7 +444,7 @@ void pv_keeper_remove_sockets(const char *dir)
 	rmdir(dir);
 }
 
-void pv_keeper_remove_spares(const char *socket_dir)
+static void remove_of(const char *socket_dir, const char *kinds)
 {
 	DIR *dir = opendir(socket_dir);
 	struct dirent *entry;
@@ -453,7 +453,8 @@ void pv_keeper_remove_spares(const char *socket_dir)
 		const char *name = entry->d_name;
 		char *path;
 
-		if (name[0] != 's' || name[1] == '\0' || name[1 + strspn(name + 1, "0123456789")] != '\0')
+		if (strchr(kinds, name[0]) == NULL || name[1] == '\0' ||
+		    name[1 + strspn(name + 1, "0123456789")] != '\0')
 			continue;
 		path = pv_xasprintf("%s/%s", socket_dir, name);
 		pv_keeper_remove_sockets(path);
@@ -461,6 +462,16 @@ void pv_keeper_remove_spares(const char *socket_dir)
 	}
 	if (dir != NULL)
 		closedir(dir);
+}
+
+void pv_keeper_remove_spares(const char *socket_dir)
+{
+	remove_of(socket_dir, "s");
+}
+
+void pv_keeper_remove_all(const char *socket_dir)
+{
+	remove_of(socket_dir, "sv");
 }
 
 /* ---- without a runner ---- */

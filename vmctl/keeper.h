@@ -79,6 +79,8 @@ enum pv_err pv_keeper_stop(const char *socket_dir, uint32_t vm, struct pv_errmsg
 
 /* Removes what processes that a killed runner had started ahead for boots have left: they end with it; their sockets, in s1, s2, ..., do not. */
 void pv_keeper_remove_spares(const char *socket_dir);
+/* The same, and the sockets of VMs (v1, v2, ...) that no keeper was told of yet when their runner was killed. For when no VM of the run is left. */
+void pv_keeper_remove_all(const char *socket_dir);
 
 /* Removes the sockets of a VM, and `dir` if nothing else is in it. */
 void pv_keeper_remove_sockets(const char *dir);

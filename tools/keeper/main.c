@@ -65,7 +65,7 @@ static void clean_up(const struct keeper *keeper)
 
 	unlink(path);
 	if (keeper->runner == NULL)
-		pv_keeper_remove_spares(keeper->socket_dir);
+		pv_keeper_remove_all(keeper->socket_dir);
 	if (keeper->runner == NULL && strcmp(keeper->run_dir, keeper->socket_dir) != 0) {
 		unlink(link);
 		rmdir(keeper->socket_dir);

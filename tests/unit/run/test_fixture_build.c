@@ -24,7 +24,7 @@ static int set_up(void **state)
 	(void)state;
 	dir = pv_xasprintf("%s/provium-build-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	assert_non_null(mkdtemp(dir));
-	return pv_store_open(dir, &store, NULL);
+	return (int)pv_store_open(dir, &store, NULL);
 }
 
 static int tear_down(void **state)
