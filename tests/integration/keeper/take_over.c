@@ -27,7 +27,7 @@ static const char *dir, *bindir;
 static struct pv_keeper *keeper;
 static struct pv_machine *machine;
 static uint64_t ids;
-static bool done;
+static unsigned done;
 static char out[256];
 static char boot_id[64];
 
@@ -42,7 +42,7 @@ static void on_ready(void *arg, const Pva__HelloReply *hello, bool again)
 	(void)arg;
 	(void)again;
 	snprintf(boot_id, sizeof(boot_id), "%s", hello->boot_id);
-	done = true;
+	done++;
 }
 
 static void on_reset(void *arg)
@@ -71,7 +71,7 @@ static void on_op(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 	(void)arg;
 	if (err)
 		die(pv_err_name(err), msg->text);
-	done = true;
+	done++;
 }
 
 static void on_notice(void *arg, const char *line)
@@ -89,14 +89,14 @@ static void on_run(void *arg, struct pv_guest_op *op, enum pv_err err, const str
 		die(pv_err_name(err), msg->text);
 	snprintf(out, sizeof(out), "%.*s", (int)result->out.len, (const char *)result->out.data);
 	pv_guest_op_settle(op);
-	done = true;
+	done++;
 }
 
 static void wait_done(void)
 {
-	while (!done)
+	while (done == 0)
 		event_base_loop(base, EVLOOP_ONCE);
-	done = false;
+	done--;
 }
 
 static void ask(uint64_t call, const char *script)
