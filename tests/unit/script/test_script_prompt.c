@@ -345,12 +345,12 @@ static void test_prompt__test_whose_time_is_up(void **state)
 {
 	(void)state;
 	expect("local vm = provium:vm('a', 'default'):boot()\n"
-	       "test('it', {timeout = '50ms'}, function(t)\n"
+	       "test('it', {timeout = '500ms'}, function(t)\n"
 	       "  local n = 1\n"
 	       "  vm:run('hang')\n"
 	       "end)",
 	       LINES(":where", "n"),
-	       "! timed out: the test's limit of 0.05s has passed\n"
+	       "! timed out: the test's limit of 0.5s has passed\n"
 	       "x.test.lua:4: in the function of line 2\n"
 	       "     4 |   vm:run('hang')\n"
 	       "1\n");
