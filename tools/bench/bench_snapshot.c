@@ -351,18 +351,17 @@ static uint64_t pss_kib(pid_t pid)
 static void bench_clones(int n)
 {
 	char *path = pv_xasprintf("%s/saved", top);
-	struct bare *clones = pv_xcalloc((size_t)n, sizeof(*clones)), first = { 0 };
+	struct bare *clones = pv_xcalloc((size_t)n, sizeof(*clones));
 	struct bare_saved *saved;
-	struct bare_save save;
+	struct vm vm = { 0 };
 	uint64_t kib = 0;
 	double start;
 
 	config.memory_bytes = UINT64_C(128) << 20;
-	bare_start(&first, top, &config, -1, -1);
-	bare_greet(&first);
-	bare_command(&first);
-	bare_save(&first, config.memory_bytes, path, &save);
-	bare_end(&first);
+	boot(&vm);
+	run_command(&vm);
+	save(&vm, path);
+	pv_machine_destroy(vm.machine);
 	start = bench_now_ms();
 	saved = bare_saved_open(path);
 	for (int i = 0; i < n; i++)

@@ -12,7 +12,7 @@ printf '\n[provium]\ncache_dir = "cache"\n' >>provium.toml
 # run FILE: runs it with a journal in ./run
 run() {
 	rm -rf run
-	"$bin/provium" run --psi-threshold 0 --cpus 1000 --journal=run "$1" >run.out 2>&1 || {
+	"$bin/provium" run --psi-threshold 0 --cpus 1000 --jobs 1 --journal=run "$1" >run.out 2>&1 || {
 		cat run.out >&2
 		exit 1
 	}
@@ -24,8 +24,8 @@ ended() {
 		sed -n 's/.*"kind":"call_ended".*"what":"\([^"]*\)","duration_ns":\([0-9]*\).*/\2 \1/p'
 }
 
-# times SED-SCRIPT: "T_NS" of the events of the timeline that it selects
-times() {
+# moments SED-SCRIPT: "T_NS" of the events of the timeline that it selects
+moments() {
 	"$bin/provium" replay run --json | sed -n "$1" | sed 's/.*"t_ns":\([0-9]*\).*/\1/'
 }
 
@@ -63,8 +63,8 @@ awk -v a="$(ended boot | grep -F template | median)" -v b="$(ended boot | sed 1d
 	done
 } >reset.test.lua
 run reset.test.lua
-times '/"kind":"test_started"/p' >begins
-times '/"kind":"test_ended"/p' >ends
+moments '/"kind":"test_started"/p' >begins
+moments '/"kind":"test_ended"/p' >ends
 awk -v a="$(paste -d' ' ends begins | awk 'NR > 1 { print $2 - end } { end = $1 }' | median)" 'BEGIN {
 	printf "  %-52s %10.1f ms   a test\n", "reset_between_tests, a lab of two VMs", a / 1e6 }'
 
@@ -93,8 +93,8 @@ test("clones", function(t)
 end)
 LUA
 	run clones.test.lua
-	from=$(times '/"test":"clones".*"kind":"call_started","op":"fixture"/p' | sed -n 1p)
-	to=$(times '/"test":"clones".*"kind":"call_ended","op":"run"/p' | tail -n 1)
+	from=$(moments '/"test":"clones".*"kind":"call_started","op":"fixture"/p' | sed -n 1p)
+	to=$(moments '/"test":"clones".*"kind":"call_ended","op":"run"/p' | tail -n 1)
 	read -r counted pss <pss
 	[ "$counted" -ge "$n" ] || exit 1
 	"$bin/bench_snapshot" "$bin" --clones "$n" >bare || exit 1
