@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ struct pv_job *pv_job_start(struct event_base *base, bool lazy, void (*work)(voi
                             void *arg)
 {
 	struct pv_job *job = PV_NEW(struct pv_job);
+	sigset_t all, before;
 	int rc;
 
 	job->lazy = lazy;
@@ -77,7 +79,11 @@ struct pv_job *pv_job_start(struct event_base *base, bool lazy, void (*work)(voi
 	job->event = event_new(base, job->fd, EV_READ, on_done, job);
 	if (job->event == NULL || event_add(job->event, NULL) != 0)
 		PV_BUG("no event for a job");
+	/* Signals are for the thread with the loop. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&job->thread, NULL, run, job);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc != 0)
 		PV_BUG("pthread_create: %s", strerror(rc));
 	return job;

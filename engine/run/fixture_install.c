@@ -10,7 +10,7 @@
 struct install {
 	struct build *build;
 	void (*done)(struct build *build, uint64_t bytes, const char *error);
-	struct pv_store *store;
+	char *store_dir;
 	char key[PV_FIXTURE_KEY_CHARS + 1];
 	enum pv_store_kind kind;
 	char *from;
@@ -24,17 +24,24 @@ static void free_install(void *arg)
 {
 	struct install *install = arg;
 
+	free(install->store_dir);
 	free(install->from);
 	free(install->manifest);
 	free(install);
 }
 
+/* In a store of its own: the service, and its store, may end before the thread does. */
 static void do_install(void *arg)
 {
 	struct install *install = arg;
+	struct pv_store *store;
 
-	install->err = pv_store_install(install->store, install->key, install->kind, install->from, install->manifest,
+	install->err = pv_store_open(install->store_dir, &store, &install->msg);
+	if (install->err)
+		return;
+	install->err = pv_store_install(store, install->key, install->kind, install->from, install->manifest,
 	                                &install->bytes, &install->msg);
+	pv_store_close(store);
 }
 
 static void tell_installed(void *arg)
@@ -53,7 +60,7 @@ struct pv_errand *pv_fixture_install(struct build *build, const char *from, char
 	*install = (struct install){
 		.build = build,
 		.done = done,
-		.store = build->service->store,
+		.store_dir = pv_xstrdup(pv_store_dir(build->service->store)),
 		.kind = build->look.kind,
 		.from = pv_xstrdup(from),
 		.manifest = manifest,

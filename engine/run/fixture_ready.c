@@ -10,7 +10,7 @@
 
 struct work {
 	struct ready *ready;
-	struct pv_store *store;
+	char *store_dir;
 	char **paths;
 	size_t n;
 	struct pv_store_use **uses;
@@ -28,15 +28,22 @@ static void free_work(void *arg)
 	}
 	free(work->paths);
 	free(work->uses);
+	free(work->store_dir);
 	free(work);
 }
 
+/* In a store of its own: the service, and its store, may end before the thread does. */
 static void make(void *arg)
 {
 	struct work *work = arg;
+	struct pv_store *store;
 
+	work->err = pv_store_open(work->store_dir, &store, &work->msg);
+	if (work->err)
+		return;
 	for (size_t i = 0; i < work->n && !work->err; i++)
-		work->err = pv_store_use(work->store, work->paths[i], &work->uses[i], &work->msg);
+		work->err = pv_store_use(store, work->paths[i], &work->uses[i], &work->msg);
+	pv_store_close(store);
 }
 
 static void free_ready(struct ready *ready)
@@ -143,7 +150,7 @@ void pv_fixture_make_ready(struct call *call)
 	LIST_INSERT_HEAD(&service->readies, ready, link);
 	work = PV_NEW(struct work);
 	work->ready = ready;
-	work->store = service->store;
+	work->store_dir = pv_xstrdup(pv_store_dir(service->store));
 	if (call->kind == PV_STORE_LAB)
 		list_lab(work, call->look.path);
 	else
