@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -430,6 +431,14 @@ static void host_gone(struct server *server)
 	}
 }
 
+/* True if the loop will come back without a new byte, for more to read or for the end. */
+static bool has_more(const struct server *server)
+{
+	struct pollfd port = { .fd = server->port.fd, .events = POLLIN };
+
+	return poll(&port, 1, 0) != 0;
+}
+
 /* One read for a request that comes in one piece; more only while a frame is incomplete. */
 static void receive(struct server *server)
 {
@@ -458,6 +467,9 @@ static void receive(struct server *server)
 		if (!frame_pending(server))
 			return;
 	}
+	/* The last of these reads may have been the last that there is. */
+	if (!has_more(server))
+		rescue_hello(server);
 }
 
 static void port_ready(struct watch *watch, uint32_t events)

@@ -13,12 +13,12 @@
 #include <cmocka.h>
 
 /* `hold` is inherited; -1: none. */
-static int start(pid_t *pid, int hold)
+static int start(pid_t *pid, int type, int hold)
 {
 	int ends[2];
 	char number[16], hold_number[16];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends), 0);
 	*pid = fork();
 	assert_true(*pid >= 0);
 	if (*pid == 0) {
@@ -35,7 +35,12 @@ static int start(pid_t *pid, int hold)
 
 int agent_process_start(pid_t *pid)
 {
-	return start(pid, -1);
+	return start(pid, SOCK_STREAM, -1);
+}
+
+int agent_process_start_packets(pid_t *pid)
+{
+	return start(pid, SOCK_SEQPACKET, -1);
 }
 
 int agent_process_start_held(pid_t *pid, int *init_fd)
@@ -44,7 +49,7 @@ int agent_process_start_held(pid_t *pid, int *init_fd)
 	int fd;
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	fd = start(pid, ends[1]);
+	fd = start(pid, SOCK_STREAM, ends[1]);
 	close(ends[1]);
 	*init_fd = ends[0];
 	return fd;

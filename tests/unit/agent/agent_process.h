@@ -7,6 +7,9 @@
 /* Starts it and returns our end of the socket; *pid is its process. */
 int agent_process_start(pid_t *pid);
 
+/* The same; each read of the agent gives what one send() of ours had. */
+int agent_process_start_packets(pid_t *pid);
+
 /* The same; the agent believes that an init waits at the other end of *init_fd, which can be read. */
 int agent_process_start_held(pid_t *pid, int *init_fd);
 

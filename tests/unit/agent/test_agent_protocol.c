@@ -31,13 +31,10 @@ struct raw {
 	int init_fd;      /* of a held agent: where its init would wait; else -1 */
 };
 
-static int setup_with(void **state, bool held)
+static int setup_counter(void **state, struct raw *r)
 {
-	struct raw *r = PV_NEW(struct raw);
 	int fd;
 
-	r->init_fd = -1;
-	r->fd = held ? agent_process_start_held(&r->pid, &r->init_fd) : agent_process_start(&r->pid);
 	strcpy(r->counter, "/tmp/test_agent_protocol.XXXXXX");
 	fd = mkstemp(r->counter);
 	assert_true(fd >= 0);
@@ -48,12 +45,28 @@ static int setup_with(void **state, bool held)
 
 static int setup(void **state)
 {
-	return setup_with(state, false);
+	struct raw *r = PV_NEW(struct raw);
+
+	r->init_fd = -1;
+	r->fd = agent_process_start(&r->pid);
+	return setup_counter(state, r);
+}
+
+static int setup_packets(void **state)
+{
+	struct raw *r = PV_NEW(struct raw);
+
+	r->init_fd = -1;
+	r->fd = agent_process_start_packets(&r->pid);
+	return setup_counter(state, r);
 }
 
 static int setup_held(void **state)
 {
-	return setup_with(state, true);
+	struct raw *r = PV_NEW(struct raw);
+
+	r->fd = agent_process_start_held(&r->pid, &r->init_fd);
+	return setup_counter(state, r);
 }
 
 static int teardown(void **state)
@@ -330,6 +343,36 @@ static void test_hello__after_half_a_frame(void **state)
 	exec_counting(r, 5, "true");
 	expect_count(r, 5, '1');
 	pv_buf_free(&small);
+	pv_buf_free(&large);
+	free(payload);
+}
+
+static void stop_agent(struct raw *r)
+{
+	int status;
+
+	assert_int_equal(kill(r->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(r->pid, &status, WUNTRACED), r->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+/* The same at every number of reads that it takes to come to the Hello: the agent stops reading in between, and nothing would wake it up at the
+ * end. */
+static void test_hello__after_half_a_frame_in_pieces(void **state)
+{
+	struct raw *r = *state;
+	struct pv_buf large = { 0 };
+	uint8_t *payload = calloc(1, PV_FRAME_MAX);
+
+	pv_frame_add(&large, payload, PV_FRAME_MAX);
+	for (size_t pieces = 1; pieces <= 200; pieces++) {
+		stop_agent(r);
+		for (size_t i = 0; i < pieces; i++)
+			send_bytes(r, large.data + 20 * i, 20);
+		send_message(r, hello_message(PV_AGENT_PROTOCOL));
+		kill(r->pid, SIGCONT);
+		expect(r, 0, PVA__TO_HOST__BODY_HELLO);
+	}
 	pv_buf_free(&large);
 	free(payload);
 }
@@ -875,6 +918,7 @@ int main(void)
 		CASE(test_hello__nothing_is_served_before),
 		CASE(test_hello__other_version_is_told_ours_and_not_served),
 		CASE(test_hello__after_half_a_frame),
+		cmocka_unit_test_setup_teardown(test_hello__after_half_a_frame_in_pieces, setup_packets, teardown),
 		CASE(test_bad__noise_and_damage),
 		CASE(test_bad__unknown_request),
 		CASE(test_bad__about_unknown_command),
