@@ -1,12 +1,15 @@
 /* The service of fixtures with builders that a test moves by hand, on a real cache. */
 #include "../vmctl/snapshot_fixture.h"
 
+#include <dirent.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/run/dirs.h"
@@ -445,6 +448,40 @@ static void test_fixture__is_built_once_and_then_found(void **unused)
 	forget(&second);
 }
 
+static bool has_entry(void)
+{
+	DIR *dir = opendir(world.cache);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		found |= len > 5 && strcmp(entry->d_name + len - 5, ".snap") == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* The run ends while a thread installs: what it works with must be its own (the sanitizers see if it is not), and the entry is there whole or not at all. */
+static void test_fixture__the_run_ends_while_it_is_installed(void **unused)
+{
+	struct answer answer;
+	time_t at_most;
+
+	(void)unused;
+	ask(&answer, 1, "base");
+	TURN_UNTIL(world.n_fakes == 1);
+	let_make(&world.fakes[0]);
+	turn_idle();
+	assert_false(answer.over);
+	pv_fixtures_destroy(world.service);
+	for (at_most = time(NULL) + 60; !has_entry(); sched_yield())
+		assert_true(time(NULL) < at_most);
+	start_service();
+}
+
 static void test_fixture__others_wait_for_the_build(void **unused)
 {
 	struct answer answers[3];
@@ -682,6 +719,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		T(test_fixture__is_built_once_and_then_found),
+		T(test_fixture__the_run_ends_while_it_is_installed),
 		T(test_fixture__others_wait_for_the_build),
 		T(test_fixture__a_failed_build_is_tried_by_the_next),
 		T(test_fixture__nobody_waits_ends_the_builder),
