@@ -58,11 +58,11 @@ static uint64_t now_ms(void)
 
 /* ---- deadlines ---- */
 
-void pv_machine_start_deadline(struct pv_machine *machine, uint64_t deadline_ms)
+void pv_machine_start_deadline(struct pv_machine *machine, uint64_t deadline_ms, uint64_t gone_ms)
 {
 	machine->deadline_ms = deadline_ms;
-	machine->deadline_at_ms = now_ms() + deadline_ms;
-	pv_machine_set_timer(machine->deadline, deadline_ms);
+	machine->deadline_at_ms = now_ms() + deadline_ms - gone_ms;
+	pv_machine_set_timer(machine->deadline, deadline_ms - gone_ms);
 }
 
 void pv_machine_stop_deadline(struct pv_machine *machine)
@@ -289,7 +289,7 @@ static void on_reset(struct pv_machine *machine)
 	if (machine->reset_op)
 		machine->reset_op->begun = true;
 	else if (was_up)
-		pv_machine_start_deadline(machine, machine->boot_deadline_ms);
+		pv_machine_start_deadline(machine, machine->boot_deadline_ms, 0);
 	if (!was_up && ++machine->resets >= RESETS_BEFORE_READY) {
 		pv_machine_fail(machine, PV_ERR_GUEST, false,
 		                "the guest of VM %s reset itself %u times without starting its agent", machine->name,
@@ -371,7 +371,7 @@ void pv_machine_arm(struct pv_machine *machine)
 	machine->panic_at_most = new_timer(machine, on_panic_said);
 	machine->end_at_most = new_timer(machine, pv_machine_on_end_at_most);
 	pv_machine_arm_qmp(machine);
-	pv_machine_start_deadline(machine, machine->boot_deadline_ms);
+	pv_machine_start_deadline(machine, machine->boot_deadline_ms, machine->boot_gone_ms);
 }
 
 struct pv_agent *pv_machine_agent(struct pv_machine *machine)

@@ -57,6 +57,7 @@ struct pv_machine_config {
 	bool has_rng_seed;
 	uint64_t rng_seed;                 /* with has_rng_seed: stream of virtio-rng, else host entropy */
 	uint64_t boot_deadline_ms;         /* from start, or from a reset, to the agent's answer */
+	uint64_t boot_gone_ms;             /* less than that: of it, passed before the start */
 	struct pv_keeper *keeper;          /* is told of the VM before QEMU starts, outlives the machine; NULL: none */
 	uint32_t keeper_vm;                /* the keeper's number of it */
 	const struct pv_machine_nic *nics; /* there from the start */
@@ -134,7 +135,7 @@ enum pv_err pv_machine_start_from(struct event_base *base, const struct pv_machi
  * is nobody's VM, and so unknown to the keeper; it ends by itself when this process does. */
 struct pv_machine_spare;
 
-/* `config` as for pv_machine_start_from(), but that `name`, `dir`, `socket_dir` and `uuid` are the spare's own, and that boot_deadline_ms, keeper and
+/* `config` as for pv_machine_start_from(), but that `name`, `dir`, `socket_dir` and `uuid` are the spare's own, and that the deadline, keeper and
  * keeper_vm are not looked at. `dir` and `socket_dir` must be on the file systems of those of the machine to be. */
 enum pv_err pv_machine_spare_start(struct event_base *base, const struct pv_machine_config *config,
                                    struct pv_machine_spare **out, struct pv_errmsg *msg) PV_MUST_CHECK;
@@ -142,7 +143,7 @@ enum pv_err pv_machine_spare_start(struct event_base *base, const struct pv_mach
 bool pv_machine_spare_is_ready(const struct pv_machine_spare *spare);
 /* 0 if it has ended. */
 pid_t pv_machine_spare_pid(const struct pv_machine_spare *spare);
-/* As pv_machine_start_from() with a process that is there already, ready or not. Everything in `config` but name, dir, socket_dir, boot_deadline_ms and the
+/* As pv_machine_start_from() with a process that is there already, ready or not. Everything in `config` but name, dir, socket_dir, the deadline and the
  * keeper must be as at its start; the machine's UUID is the spare's. The spare is gone after this call, also after an error (PV_ERR_LOST: it has ended; then
  * a usual start may do). */
 enum pv_err pv_machine_start_spare(struct pv_machine_spare *spare, const struct pv_machine_config *config,

@@ -67,6 +67,7 @@ struct pv_machine {
 	char *uuid; /* of a machine that is attached to; else NULL */
 	bool kvm;
 	uint64_t boot_deadline_ms;
+	uint64_t boot_gone_ms; /* of the first one */
 	uint64_t memory_bytes; /* 0: not known yet */
 	char qemu_version[32]; /* with qmp_ready */
 	Pva__Hello *hello;
@@ -230,7 +231,7 @@ void pv_machine_sign_of_end(struct pv_machine *machine);
 void pv_machine_on_end_at_most(int fd, short what, void *arg); /* the timer of that */
 
 /* Starts the deadline of a boot from now. */
-void pv_machine_start_deadline(struct pv_machine *machine, uint64_t deadline_ms);
+void pv_machine_start_deadline(struct pv_machine *machine, uint64_t deadline_ms, uint64_t gone_ms);
 void pv_machine_stop_deadline(struct pv_machine *machine);
 
 /* The machine is paused or runs again: the deadline stands still or goes on. */

@@ -123,7 +123,7 @@ static void begin_reset(struct pv_machine_op *op)
 		pv_machine_op_refuse(op, PV_ERR_STATE, "is being reset already");
 	} else {
 		machine->reset_op = op;
-		pv_machine_start_deadline(machine, op->deadline_ms);
+		pv_machine_start_deadline(machine, op->deadline_ms, 0);
 		pv_qmp_execute(machine->qmp, "system_reset", NULL, 0, on_reset_accepted, op);
 	}
 }

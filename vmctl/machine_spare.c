@@ -340,7 +340,7 @@ static void own(struct pv_machine *machine, const struct pv_machine_config *conf
 	machine->name = pv_xstrdup(config->name);
 	machine->boot_deadline_ms = config->boot_deadline_ms;
 	machine->deadline_ms = config->boot_deadline_ms;
-	machine->deadline_left_ms = config->boot_deadline_ms; /* it is paused */
+	machine->deadline_left_ms = config->boot_deadline_ms - config->boot_gone_ms; /* it is paused */
 	pv_machine_set_hello(machine, hello);
 	if (config->hold)
 		pv_machine_hold(machine);

@@ -243,6 +243,7 @@ enum pv_err pv_machine_begin(struct event_base *base, const struct pv_machine_co
 	enum pv_err err;
 
 	machine->memory_bytes = config->memory_bytes;
+	machine->boot_gone_ms = config->boot_gone_ms;
 	err = prepare(machine, config, &sockets, given, msg);
 	if (err) {
 		close_sockets(&sockets);

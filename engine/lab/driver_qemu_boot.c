@@ -190,6 +190,14 @@ uint64_t qemu_boot_left_ms(const struct qemu_vm *vm)
 	return gone < vm->spec->wait_ms ? vm->spec->wait_ms - gone : 1;
 }
 
+/* Of a boot from a template: if nothing comes of it there is time left for a cold one. */
+static uint64_t deadline_gone_ms(const struct qemu_vm *vm)
+{
+	uint64_t left = qemu_boot_left_ms(vm);
+
+	return vm->spec->wait_ms - (vm->way == QEMU_RESTORES ? (left + 1) / 2 : left);
+}
+
 void qemu_boot_config(const struct qemu_vm *vm, const struct pv_profile *profile, struct pv_machine_config *config)
 {
 	bool restores = vm->way == QEMU_RESTORES, makes = vm->way == QEMU_MAKES;
@@ -212,8 +220,8 @@ void qemu_boot_config(const struct qemu_vm *vm, const struct pv_profile *profile
 		.rtc_s = vm->spec->initial_time_ns / 1000000000,
 		.has_rng_seed = vm->spec->has_rng_seed,
 		.rng_seed = vm->spec->rng_seed,
-		/* If nothing comes of the template there is time left for a cold boot. */
-		.boot_deadline_ms = restores ? qemu_boot_left_ms(vm) / 2 + 1 : qemu_boot_left_ms(vm),
+		.boot_deadline_ms = vm->spec->wait_ms,
+		.boot_gone_ms = deadline_gone_ms(vm),
 		.keeper_vm = vm->id,
 		.hold = makes || (restores && qemu_template_prepares(vm)),
 		.from = restores ? qemu_template_snapshot(vm->template) : NULL,
