@@ -6,8 +6,8 @@
  *   templates/          a store of its own of the same layout, for boot templates
  *
  * An entry appears whole or not at all, and is on the disk then. It may be evicted at any time while nobody uses it: who has looked, and then
- * finds nothing to use (PV_ERR_NOENT), looks again. The manifest of the inputs appears after the entry of which it tells, and an older one goes
- * before: an entry that should have one and has none is not to be used.
+ * finds nothing to use (PV_ERR_NOENT), looks again. The manifest of the inputs is there before the entry of which it tells and goes after
+ * it; while an entry is being replaced by another of the same key, it may be the new one's already.
  *
  * Nothing here needs cleaning up after a process that was killed: locks go with their holders, and names with ".tmp-" of dead processes are
  * removed by the next pv_store_evict(). Keys are 64 hexadecimal digits (lower case). Any thread may call any of this.

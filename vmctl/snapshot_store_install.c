@@ -1,6 +1,6 @@
 /* Putting what was made into the cache. All of it is on the disk before it gets its name, so that an entry that is there is whole.
  *
- * The manifest of the inputs gets its name last, and an older one goes first: one that is there tells of the entry that is there. */
+ * The manifest of the inputs gets its name first: an entry that is there has its manifest. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -167,14 +167,14 @@ enum pv_err pv_store_install(struct pv_store *store, const char *key, enum pv_st
                              const char *inputs, uint64_t *bytes, struct pv_errmsg *msg)
 {
 	char *final = pv_store_path(store, key, kind), *inputs_path = pv_store_inputs_path(store, key);
-	enum pv_err err = drop_inputs(store, inputs_path, msg);
+	enum pv_err err = inputs ? put_inputs(inputs_path, inputs, msg) : drop_inputs(store, inputs_path, msg);
 
 	if (!err && kind == PV_STORE_VM)
 		err = pack_file(from, final, msg);
 	else if (!err)
 		err = install_lab(store, from, final, msg);
-	if (!err && inputs)
-		err = put_inputs(inputs_path, inputs, msg);
+	if (err && access(final, F_OK))
+		unlink(inputs_path);
 	if (!err && bytes)
 		*bytes = pv_store_bytes(final);
 	free(final);

@@ -27,6 +27,7 @@ struct qemu_identity_place {
 	uint64_t offset;
 };
 struct qemu_identity {
+	uint64_t saved_ns; /* of the snapshot that it tells of: its manifest's saved_wall_ns */
 	struct qemu_identity_place *places;
 	size_t n;
 };
@@ -149,9 +150,10 @@ void qemu_template_finish_work(struct qemu_template *template);
 /* Blocks; any thread. */
 enum pv_err qemu_identity_find(const struct pv_snapshot *snapshot, const char *uuid, struct qemu_identity *identity,
                                struct pv_errmsg *msg) PV_MUST_CHECK;
-/* As JSON, for the store; the caller frees it. And back: PV_ERR_CORRUPT also if the file is not there. */
+/* As JSON, for the store; the caller frees it. And back: PV_ERR_CORRUPT also if the file is not there or tells of another snapshot. */
 char *qemu_identity_text(const struct qemu_identity *identity);
-enum pv_err qemu_identity_load(const char *path, struct qemu_identity *identity, struct pv_errmsg *msg) PV_MUST_CHECK;
+enum pv_err qemu_identity_load(const char *path, const struct pv_snapshot *snapshot, struct qemu_identity *identity,
+                               struct pv_errmsg *msg) PV_MUST_CHECK;
 void qemu_identity_free(struct qemu_identity *identity);
 void qemu_identity_patches(const struct qemu_identity *identity, const char *uuid, struct qemu_patches *out);
 

@@ -47,7 +47,7 @@ char *qemu_identity_text(const struct qemu_identity *identity)
 {
 	struct pv_buf out = { 0 };
 
-	pv_buf_addf(&out, "{\"uuid_text\": [");
+	pv_buf_addf(&out, "{\"saved_ns\": %llu, \"uuid_text\": [", (unsigned long long)identity->saved_ns);
 	add_list(&out, identity, true);
 	pv_buf_addf(&out, "], \"uuid_bytes\": [");
 	add_list(&out, identity, false);
@@ -81,11 +81,25 @@ static bool parse_list(const char *all, const char *name, bool text, struct qemu
 	return true;
 }
 
-enum pv_err qemu_identity_load(const char *path, struct qemu_identity *identity, struct pv_errmsg *msg)
+static bool parse_saved(const char *all, uint64_t *saved_ns)
+{
+	static const char name[] = "\"saved_ns\": ";
+	const char *at = strstr(all, name);
+
+	if (at != NULL)
+		*saved_ns = strtoull(at + strlen(name), NULL, 10);
+	return at != NULL;
+}
+
+enum pv_err qemu_identity_load(const char *path, const struct pv_snapshot *snapshot, struct qemu_identity *identity,
+                               struct pv_errmsg *msg)
 {
 	struct pv_buf text = { 0 };
 	enum pv_err err = pv_hostfile_read(path, 64u << 10, &text, msg);
 
+	if (err == PV_OK && (!parse_saved(pv_buf_str(&text), &identity->saved_ns) ||
+	                     identity->saved_ns != pv_snapshot_manifest(snapshot)->saved_wall_ns))
+		err = pv_err_set(msg, PV_ERR_CORRUPT, "%s is of another snapshot", path);
 	if (err == PV_OK && (!parse_list(pv_buf_str(&text), "\"uuid_text\": [", true, identity) ||
 	                     !parse_list(pv_buf_str(&text), "\"uuid_bytes\": [", false, identity)))
 		err = pv_err_set(msg, PV_ERR_CORRUPT, "%s does not tell where the UUID is", path);
@@ -105,6 +119,7 @@ enum pv_err qemu_identity_find(const struct pv_snapshot *snapshot, const char *u
 	enum pv_err err;
 
 	to_wire(uuid, wire);
+	identity->saved_ns = pv_snapshot_manifest(snapshot)->saved_wall_ns;
 	err = pv_snapshot_find(snapshot, needles, 2, &hits, &n, msg);
 	if (err == PV_OK && n > PLACES_MAX)
 		err = pv_err_set(msg, PV_ERR_UNSUPPORTED, "the UUID is in %zu places of the memory", n);

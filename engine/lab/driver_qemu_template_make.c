@@ -76,7 +76,7 @@ static void load(void *arg)
 	if (work->err == PV_OK && !pv_snapshot_manifest(pv_store_use_snapshot(work->use))->held)
 		work->err = pv_err_set(&work->msg, PV_ERR_FOREIGN, "%s is no boot template", work->path);
 	if (work->err == PV_OK)
-		work->err = qemu_identity_load(identity, &work->identity, &work->msg);
+		work->err = qemu_identity_load(identity, pv_store_use_snapshot(work->use), &work->identity, &work->msg);
 	free(identity);
 }
 
@@ -163,6 +163,7 @@ static bool search_ended(struct qemu_template_work *work)
 		useless(template, work->msg.text);
 		return false;
 	}
+	template->identity.saved_ns = identity->saved_ns;
 	template->identity.n = identity->n;
 	template->identity.places = pv_xmemdup(identity->places, identity->n * sizeof(*identity->places));
 	qemu_template_set(template, TEMPLATE_READY);
@@ -202,21 +203,36 @@ void qemu_template_finish_work(struct qemu_template *template)
 
 /* ---- who makes it ---- */
 
+/* What is damaged counts, too: the load finds it. */
+static bool is_stored(const struct qemu_template *template)
+{
+	struct pv_errmsg msg = { 0 };
+
+	return template->all->store != NULL &&
+	       pv_store_look(template->all->store, template->key, PV_STORE_VM, &msg) != PV_ERR_NOENT;
+}
+
 void qemu_template_find(struct qemu_template *template, struct qemu_vm *vm)
 {
 	struct qemu_templates *all = template->all;
 	struct pv_errmsg msg = { 0 };
+	bool stored = is_stored(template);
 
-	if (all->store != NULL && pv_store_look(all->store, template->key, PV_STORE_VM, &msg) != PV_ERR_NOENT) {
-		template->state = TEMPLATE_LOADING; /* what is damaged is found there */
+	/* Somebody else makes it: the next boot may find it. */
+	if (!stored && all->store != NULL &&
+	    pv_store_lock(all->store, template->key, PV_STORE_VM, vm->name, &template->lock, NULL, &msg) == PV_ERR_BUSY)
+		return;
+	if (!stored && is_stored(template)) { /* who had the lock until now has made it */
+		pv_store_unlock(template->lock);
+		template->lock = NULL;
+		stored = true;
+	}
+	if (stored) {
+		template->state = TEMPLATE_LOADING;
 		start_job(work_new(template, pv_store_path(all->store, template->key, PV_STORE_VM)), false, load,
 		          loaded);
 		return;
 	}
-	/* Somebody else makes it: the next boot may find it. */
-	if (all->store != NULL &&
-	    pv_store_lock(all->store, template->key, PV_STORE_VM, vm->name, &template->lock, NULL, &msg) == PV_ERR_BUSY)
-		return;
 	template->maker = vm;
 	template->state = TEMPLATE_MAKING;
 	vm->way = QEMU_MAKES;

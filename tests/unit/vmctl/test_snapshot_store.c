@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -147,6 +148,50 @@ static void test_store__install_and_look(void **state)
 	put_text(path, "rubbish that is at least as long as a footer is, which is sixty-four bytes");
 	assert_int_equal(pv_store_look(store, KEY_A, PV_STORE_VM, &msg), PV_ERR_CORRUPT);
 	free(path);
+	free(inputs);
+}
+
+/* What got its name in the cache, in that order, each with a blank behind it. */
+static void names_that_came(int watch, char *out, size_t size)
+{
+	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n = read(watch, events, sizeof(events));
+
+	assert_true(n > 0);
+	out[0] = '\0';
+	for (const char *at = events; at < events + n;) {
+		const struct inotify_event *event = (const struct inotify_event *)(const void *)at;
+
+		if (strstr(event->name, ".tmp-") == NULL) {
+			strncat(out, strchr(event->name, '.'), size - strlen(out) - 1);
+			strncat(out, " ", size - strlen(out) - 1);
+		}
+		at += sizeof(*event) + event->len;
+	}
+}
+
+/* Whoever is killed in between leaves no entry without its manifest. */
+static void test_store__the_manifest_comes_first(void **state)
+{
+	struct place *place = *state;
+	int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char *inputs = pv_store_inputs_path(store, KEY_A), order[256];
+
+	assert_true(inotify_add_watch(watch, cache, IN_MOVED_TO | IN_CREATE) >= 0);
+	install(place, KEY_A, 1, "{}");
+	names_that_came(watch, order, sizeof(order));
+	assert_string_equal(order, ".inputs.json .snap ");
+	install(place, KEY_A, 2, "{}"); /* there is one now: the same order */
+	names_that_came(watch, order, sizeof(order));
+	assert_string_equal(order, ".inputs.json .snap ");
+	close(watch);
+
+	assert_int_equal(pv_store_install(store, KEY_A, PV_STORE_VM, "/nowhere", "{}", NULL, &msg), PV_ERR_NOENT);
+	assert_int_equal(access(inputs, F_OK), 0); /* of the entry that is still there */
+	OK(pv_store_remove(store, KEY_A, &msg));
+	assert_int_equal(access(inputs, F_OK), -1);
+	assert_int_equal(pv_store_install(store, KEY_A, PV_STORE_VM, "/nowhere", "{}", NULL, &msg), PV_ERR_NOENT);
+	assert_int_equal(access(inputs, F_OK), -1);
 	free(inputs);
 }
 
@@ -611,6 +656,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_store__is_private),
 		CASE(test_store__install_and_look),
+		CASE(test_store__the_manifest_comes_first),
 		CASE(test_store__labs),
 		CASE(test_store__refuses_what_is_no_snapshot),
 		CASE(test_lock__tells_its_holder),
