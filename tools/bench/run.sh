@@ -4,8 +4,6 @@ bin=$1/bin
 status=0
 printf '\njournal, on the disk of /var/tmp\n'
 "$bin/bench_journal" || status=1
-printf '\nnetwork: the switch, with synthetic guests\n'
-"$bin/bench_net" || status=1
 printf '\na long run: the lab at an event, audit\n'
 "$bin/bench_audit" || status=1
 printf '\nfold\n'
