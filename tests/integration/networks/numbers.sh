@@ -105,8 +105,9 @@ test("10 % of 2,000 packets are lost, and they are those that the seed says", fu
     answer(5000)
     lan:drop_rate({ from = a, to = b, p = 10 })
     local sent, came = lan:capture(), lan:nic(b):capture()
-    local to_a, of_b = lan:nic(a):counters().rx_packets, lan:nic(b):counters().tx_packets
+    local at_a, at_b = lan:nic(a):counters(), lan:nic(b):counters()
     a:run(("/tmp/wire_tool ask %s 5000 2000"):format(address.b)):assert_ok()
+    wait_until(function() return lan:nic(a):counters().tx_packets - at_a.tx_packets >= 2000 end)
     lan:drop_rate({ from = a, to = b, p = 0 })
     sent, came = of_a(model.frames(sent)), of_a(model.frames(came))
     local lost = model.losses(42, "a.test.lua", "lan", "a", "b", 0.1)
@@ -130,8 +131,9 @@ test("10 % of 2,000 packets are lost, and they are those that the seed says", fu
     -- With this seed always so many.
     t:assert_eq(2000 - got, 191)
     -- The other way loses nothing.
-    t:assert_eq(lan:nic(b):counters().tx_packets - of_b, got)
-    t:assert_eq(lan:nic(a):counters().rx_packets - to_a, got)
+    wait_until(function() return lan:nic(b):counters().tx_packets - at_b.tx_packets >= got end)
+    t:assert_eq(lan:nic(b):counters().tx_packets - at_b.tx_packets, got)
+    t:assert_eq(lan:nic(a):counters().rx_packets - at_a.rx_packets, got)
 end)
 
 -- The limit counts IP packets: of 1500 bytes of a full one 1472 are payload of UDP, so that the goodput of such a stream is 0.981 of the limit. The
