@@ -14,7 +14,7 @@
 
 #define LINKS_MAX  256u
 #define ROUTES_MAX 256u
-#define WAIT_MAX   20000u
+#define WAIT_MAX   30000u
 
 struct work {
 	const Pva__Network *network;
