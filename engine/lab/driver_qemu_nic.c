@@ -11,7 +11,7 @@
 #include "engine/lab/driver_qemu_net.h"
 #include "proto/copy.h"
 
-#define WAIT_MS 5000u /* for an interface to appear in the guest */
+#define WAIT_MS 30000u /* for an interface to appear in the guest: where dozens are plugged at once, seconds go by */
 
 static const struct pv_state *state_of(const struct qemu_vm *vm)
 {
