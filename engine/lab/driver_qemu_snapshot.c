@@ -10,10 +10,10 @@
 
 #include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_template.h"
-#include "engine/lab/job.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
 #include "vmctl/image.h"
+#include "vmctl/job.h"
 #include "vmctl/qemu_args.h"
 #include "vmctl/snapshot_store.h"
 
@@ -470,6 +470,8 @@ static void opened(void *arg)
 		qemu_console_poll(vm);
 }
 
+static const struct pv_job_ops opening = { .work = open_file, .done = opened };
+
 static void copy_spec(struct qemu_vm *vm, const Pv__VmSpec *spec)
 {
 	size_t len = pv__vm_spec__get_packed_size(spec);
@@ -506,7 +508,13 @@ void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore)
 	work->path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
 	LIST_INSERT_HEAD(&vm->driver->restores, work, link);
 	vm->restore_work = work;
-	work->job = pv_job_start(pv_engine_base(vm->driver->engine), false, open_file, opened, work);
+	err = pv_job_start(pv_engine_base(vm->driver->engine), &opening, work, &work->job, &msg);
+	if (err != PV_OK) {
+		vm->restore_work = NULL;
+		work_free(work);
+		rmdir(vm->socket_dir);
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
+	}
 }
 
 void qemu_restore_forget(struct qemu_vm *vm)
