@@ -545,11 +545,30 @@ static void all_is_done(struct qemu_vm *vm)
 	finish_nic_calls(vm, false);
 }
 
+/* Of a machine that another runner started, QEMU is asked at once, whether its guest answers or not: a snapshot must know what is plugged. */
+static bool may_change(const struct qemu_vm *vm)
+{
+	return vm->machine != NULL && (vm->net.up || (vm->taken_over && !vm->attaching));
+}
+
+bool qemu_nics_are_settled(const struct qemu_vm *vm)
+{
+	const struct qemu_nic *nic;
+
+	LIST_FOREACH (nic, &vm->net.nics, link)
+		if (nic == vm->net.busy || (nic->wanted != nic->plugged && nic->trouble == NULL))
+			return false;
+	return true;
+}
+
 static void step(struct qemu_vm *vm)
 {
-	if (vm->machine == NULL || !vm->net.up || vm->net.busy != NULL || vm->net.telling != NULL)
+	if (!may_change(vm) || vm->net.busy != NULL || vm->net.telling != NULL)
 		return;
 	if (change_next(vm))
+		return;
+	qemu_save_late(vm);
+	if (!vm->net.up)
 		return;
 	if (!vm->net.paused && tell(vm))
 		return;

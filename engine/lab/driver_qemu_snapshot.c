@@ -233,9 +233,11 @@ void qemu_save_late(struct qemu_vm *vm)
 {
 	struct qemu_call *call = vm->save;
 
+	if (call == NULL || is_met_anew(vm) || !qemu_nics_are_settled(vm))
+		return;
 	vm->save = NULL;
-	if (call != NULL && !call->reported)
-		save_now(call, vm->save_path, false);
+	if (!call->reported)
+		save_now(call, vm->save_path, vm->save_paused);
 }
 
 /* What a runner that was killed had written of the same file: it has another name until it is whole. */
@@ -262,14 +264,11 @@ void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
 
 	if (call->again)
 		remove_cut(path);
-	if (is_met_anew(call->vm)) {
-		call->vm->save = call;
-		free(call->vm->save_path);
-		call->vm->save_path = path;
-		return;
-	}
-	save_now(call, path, snapshot->paused);
-	free(path);
+	call->vm->save = call;
+	free(call->vm->save_path);
+	call->vm->save_path = path;
+	call->vm->save_paused = snapshot->paused;
+	qemu_save_late(call->vm);
 }
 
 /* ---- a thread makes the file mappable, if it is not ---- */
