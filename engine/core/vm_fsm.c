@@ -155,6 +155,7 @@ static const struct {
 	{ PV__CALL_STARTED__OP_OPEN_CAPTURE, "open_capture", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_READ_CAPTURE, "read_capture", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_CLOSE_CAPTURE, "close_capture", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_FRAMES, "frames", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))

@@ -389,13 +389,13 @@ static void add_name(struct telling *telling, const uint8_t ip4[4], char *text)
 	network->names[network->n_names++] = name;
 }
 
-/* Of all who are on a bridge that the VM is on; a plain name means the first such bridge. */
-static void add_names(struct qemu_vm *vm, uint32_t bridge, struct telling *telling)
+/* Of all who are on the bridge; a plain name too, if the VM is on it, which means the first such bridge. */
+static void add_names(struct qemu_vm *vm, uint32_t bridge, bool plain, struct telling *telling)
 {
 	const Pv__BridgeSettings *settings = pv_state_bridge_settings(state_of(vm), bridge);
 	struct pv_bridge_view view;
 
-	if (pv_bridge_member_vm(settings, vm->id) == NULL || !pv_state_bridge(state_of(vm), bridge, &view))
+	if (!pv_state_bridge(state_of(vm), bridge, &view))
 		return;
 	for (size_t i = 0; i < settings->n_members; i++) {
 		const Pv__Attachment *member = settings->members[i];
@@ -404,8 +404,25 @@ static void add_names(struct qemu_vm *vm, uint32_t bridge, struct telling *telli
 		if (member->gone)
 			continue;
 		add_name(telling, addr.ip4, host_name(telling, member->name, view.name));
-		add_name(telling, addr.ip4, host_name(telling, member->name, NULL));
+		if (plain)
+			add_name(telling, addr.ip4, host_name(telling, member->name, NULL));
 	}
+}
+
+static bool is_on(struct qemu_vm *vm, uint32_t bridge)
+{
+	return pv_bridge_member_vm(pv_state_bridge_settings(state_of(vm), bridge), vm->id) != NULL;
+}
+
+/* Does a route lead there from a bridge of that file that the VM is on? */
+static bool is_routed_to(struct qemu_vm *vm, uint32_t file, uint32_t bridge)
+{
+	const struct pv_state *state = state_of(vm);
+
+	for (uint32_t id = pv_state_next_bridge(state, file, 0); id != 0; id = pv_state_next_bridge(state, file, id))
+		if (id != bridge && is_on(vm, id) && are_routed(state, id, bridge))
+			return true;
+	return false;
 }
 
 static void compose(struct qemu_vm *vm, struct telling *telling)
@@ -424,8 +441,12 @@ static void compose(struct qemu_vm *vm, struct telling *telling)
 	if (!pv_state_vm(state, vm->id, &view))
 		return;
 	for (uint32_t id = pv_state_next_bridge(state, view.file, 0); id != 0;
-	     id = pv_state_next_bridge(state, view.file, id))
-		add_names(vm, id, telling);
+	     id = pv_state_next_bridge(state, view.file, id)) {
+		bool on = is_on(vm, id);
+
+		if (on || is_routed_to(vm, view.file, id))
+			add_names(vm, id, on, telling);
+	}
 }
 
 static void told(void *arg, struct pv_guest_op *op, enum pv_err err, const struct pv_guest_result *result,
