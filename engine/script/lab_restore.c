@@ -343,6 +343,7 @@ static uint32_t declare_vm(lua_State *L, const struct plan *plan)
 	declared.lab = pv_lab_tree_find(state_of(L), plan->lab, need_text(L, plan, "lab"));
 	lua_getfield(L, -1, "opts");
 	declared.spec = pv_boot_opts_push(L, top + 1, plan->what);
+	pv_boot_opts_name_disks(L, plan->what, declared.name, false, declared.spec);
 	propose(L, plan, PV__EVENT__BODY_VM_DECLARED, &declared);
 	lua_settop(L, top);
 	return declared.id;
