@@ -179,9 +179,10 @@ struct pv_machine_snapshot {
 	/* What the file says of itself: shape, vm_name, profile, spec, boot_id, held are the caller's. QEMU's version and the memory size in the shape, format, time
 	 * and sections are filled in. */
 	const Pvs__Manifest *manifest;
-	bool durable;      /* as of struct pv_snapshot_parts */
-	bool stay_paused;  /* the machine is paused, or is not to go on */
-	bool with_console; /* what the guest has written to the console so far goes along */
+	const char *const *disk_paths; /* one for each disk of the manifest: its file, which QEMU has plugged in */
+	bool durable;                  /* as of struct pv_snapshot_parts */
+	bool stay_paused;              /* the machine is paused, or is not to go on */
+	bool with_console;             /* what the guest has written to the console so far goes along */
 };
 
 struct pv_machine_snapshot_done {

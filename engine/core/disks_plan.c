@@ -5,14 +5,16 @@
 #include "engine/core/disks_internal.h"
 #include "proto/copy.h"
 
-/* Disks take their device numbers from the other end than NICs, so that one that comes back from a snapshot seldom finds its place taken. 0: none is
- * free. */
+/* Disks take their device numbers from other ends than NICs, which begin at PV_PCI_FIRST: so one that comes back from a snapshot seldom finds its place
+ * taken. Ascending, so that the guest finds them in their order. 0: none is free. */
 static uint32_t take_pci(uint32_t *taken)
 {
-	const uint32_t low = PV_PCI_FIRST - PV_PCI_LOW;
+	const uint32_t low = PV_PCI_FIRST - PV_PCI_LOW, half = (PV_PCI_LAST - PV_PCI_FIRST + 1) / 2;
 
 	for (uint32_t i = 0; i < PV_PCI_COUNT; i++) {
-		uint32_t pci = i < low ? PV_PCI_FIRST - 1 - i : PV_PCI_LAST - (i - low);
+		uint32_t pci = i < low          ? PV_PCI_LOW + i
+		               : i < low + half ? PV_PCI_FIRST + half + (i - low)
+		                                : PV_PCI_FIRST + (i - low - half);
 
 		if ((*taken & (UINT32_C(1) << pci)) != 0)
 			continue;

@@ -252,6 +252,17 @@ void qemu_disks_prepare(struct qemu_vm *vm);
 /* As a machine takes them; free with qemu_disks_free(). */
 struct pv_machine_disk *qemu_disks_for_start(const struct qemu_vm *vm, Pv__Disk *const *disks, size_t n);
 void qemu_disks_free(struct pv_machine_disk *disks, size_t n);
+/* Those that a machine has plugged in, as a snapshot has them. */
+struct qemu_saving {
+	size_t n;
+	Pvs__Disk *disks, **list;
+	Pvs__Device *devices;
+	char **paths;
+};
+void qemu_disks_for_saving(const struct qemu_vm *vm, struct qemu_saving *out);
+void qemu_saving_free(struct qemu_saving *saving);
+/* Adds the disks of a snapshot to `spec`. */
+void qemu_saved_disks(const Pvs__Manifest *manifest, Pv__VmSpec *spec);
 /* A call on a disk. False if it is none. */
 bool qemu_disk_call(struct qemu_call *call, const Pv__CallStarted *started);
 /* One that needs no QEMU: it reads or writes the file. */
