@@ -22,6 +22,8 @@ struct pv_keeper;
 struct pv_machine;
 struct pv_snapshot;
 
+#define PV_MACHINE_SERIAL_MAX 20 /* bytes of a serial number that a virtio disk has room for */
+
 /* A NIC: its frames go through two unix datagram sockets (net.h). */
 struct pv_machine_nic {
 	const char *id; /* of the device; that of its netdev is made from it */
@@ -30,6 +32,15 @@ struct pv_machine_nic {
 	const char *guest_path;
 	const char *switch_path;
 	bool link_up; /* of one that is plugged into a machine that runs; at its start it is up */
+};
+
+/* A disk (virtio-blk) on a file of raw sectors. The page cache of the host is what QEMU reads and writes, so whoever else reads the file sees what the
+ * guest has written, and the other way round. */
+struct pv_machine_disk {
+	char id[16]; /* of the device and its block node */
+	char serial[PV_MACHINE_SERIAL_MAX + 1];
+	const char *path;
+	uint32_t pci; /* device number on the bus */
 };
 
 /* Bytes of the guest's memory, which begins at offset 0 of a mappable snapshot. */
@@ -62,6 +73,8 @@ struct pv_machine_config {
 	uint32_t keeper_vm;                /* the keeper's number of it */
 	const struct pv_machine_nic *nics; /* there from the start */
 	size_t n_nics;
+	const struct pv_machine_disk *disks; /* the same */
+	size_t n_disks;
 	bool hold; /* `ready` comes before the image's init starts; pv_machine_release() lets it */
 	struct pv_snapshot *
 	    from; /* go on from this snapshot instead of booting; stays the caller's, and may go after the start. Or NULL */
@@ -166,9 +179,10 @@ struct pv_machine_snapshot {
 	/* What the file says of itself: shape, vm_name, profile, spec, boot_id, held are the caller's. QEMU's version and the memory size in the shape, format, time
 	 * and sections are filled in. */
 	const Pvs__Manifest *manifest;
-	bool durable;      /* as of struct pv_snapshot_parts */
-	bool stay_paused;  /* the machine is paused, or is not to go on */
-	bool with_console; /* what the guest has written to the console so far goes along */
+	const char *const *disk_paths; /* one for each disk of the manifest: its file, which QEMU has plugged in */
+	bool durable;                  /* as of struct pv_snapshot_parts */
+	bool stay_paused;              /* the machine is paused, or is not to go on */
+	bool with_console;             /* what the guest has written to the console so far goes along */
 };
 
 struct pv_machine_snapshot_done {
@@ -203,6 +217,10 @@ void pv_machine_reset(struct pv_machine *machine, uint64_t deadline_ms, pv_machi
 void pv_machine_plug_nic(struct pv_machine *machine, const struct pv_machine_nic *nic, pv_machine_cb *cb, void *arg);
 void pv_machine_unplug_nic(struct pv_machine *machine, const char *id, pv_machine_cb *cb, void *arg);
 void pv_machine_set_link(struct pv_machine *machine, const char *id, bool up, pv_machine_cb *cb, void *arg);
+
+/* Disks of a machine that has been `ready` and runs, in the same way. A guest that uses a disk lets go of it all the same. */
+void pv_machine_plug_disk(struct pv_machine *machine, const struct pv_machine_disk *disk, pv_machine_cb *cb, void *arg);
+void pv_machine_unplug_disk(struct pv_machine *machine, const char *id, pv_machine_cb *cb, void *arg);
 
 /* The channel to the guest; usable between `ready` and `reset`, `powered_off` or `failed`. It is the machine's and lives
  * until pv_machine_destroy(). */

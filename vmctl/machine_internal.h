@@ -114,6 +114,7 @@ struct pv_machine {
 
 	TAILQ_HEAD(, pv_machine_op) ops;
 	LIST_HEAD(, pv_nic_op) nic_ops;
+	LIST_HEAD(, pv_disk_op) disk_ops;
 	struct pv_machine_op *attach_op; /* one of `ops`, while what is attached to is looked at; or NULL */
 	struct pv_machine_op *reset_op;  /* one of `ops`, which waits for `ready`; or NULL */
 	bool spare;                      /* waits for the state of a snapshot, and for an owner */
@@ -143,6 +144,10 @@ void pv_machine_op_finish(struct pv_machine_op *op, enum pv_err err, const struc
 struct pv_nic_op;
 void pv_machine_drop_nic_ops(struct pv_machine *machine);
 void pv_machine_device_deleted(struct pv_machine *machine, const char *id);
+/* machine_disk.c */
+struct pv_disk_op;
+void pv_machine_drop_disk_ops(struct pv_machine *machine);
+void pv_machine_disk_deleted(struct pv_machine *machine, const char *id);
 /* Refuses the owner's call, from the loop: "VM <name> <why>". */
 void pv_machine_op_refuse(struct pv_machine_op *op, enum pv_err err, const char *why);
 /* Calls that waited are carried out. */

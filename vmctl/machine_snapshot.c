@@ -398,6 +398,9 @@ static void begin(struct pv_machine_save *save, const struct pv_machine_snapshot
 	save->parts = (struct pv_copy_job_parts){ .path = pv_xstrdup(what->path),
 		                                  .manifest = copy_manifest(machine, what->manifest),
 		                                  .durable = what->durable };
+	save->parts.disk_paths = pv_xcalloc(what->manifest->n_disks + 1, sizeof(*save->parts.disk_paths));
+	for (size_t i = 0; i < what->manifest->n_disks; i++)
+		save->parts.disk_paths[i] = pv_xstrdup(what->disk_paths[i]);
 	if (what->with_console) {
 		save->parts.console_path = pv_xstrdup(machine->console_log);
 		save->parts.console_from = machine->console_log_start;

@@ -130,6 +130,23 @@ static void add_nics(struct args *args, const struct pv_machine_config *config)
 	}
 }
 
+/* As machine_disk.c plugs them later. Holes stay holes: what the guest discards is punched out. */
+static void add_disks(struct args *args, const struct pv_machine_config *config)
+{
+	for (size_t i = 0; i < config->n_disks; i++) {
+		const struct pv_machine_disk *disk = &config->disks[i];
+		char *path = quoted(disk->path), *serial = quoted(disk->serial);
+
+		add(args, "-blockdev",
+		    "driver=raw,node-name=%s,discard=unmap,file.driver=file,file.discard=unmap,file.filename=%s",
+		    disk->id, path);
+		add(args, "-device", "virtio-blk-pci,id=%s,drive=%s,serial=%s,addr=0x%" PRIx32, disk->id, disk->id,
+		    serial, disk->pci);
+		free(path);
+		free(serial);
+	}
+}
+
 /* The snapshot file is opened by way of the descriptor, whatever has become of its name; with share=off what the guest writes is its own. Device state
  * without memory (xen-save-devices-state) has no configuration section; its events are the only sign that it is loaded. */
 static void add_incoming(struct args *args, const struct pv_machine_config *config, const struct pv_qemu_fds *fds)
@@ -156,6 +173,7 @@ char **pv_qemu_args(const struct pv_machine_config *config, const struct pv_qemu
 	add_clock(&args, config);
 	add_devices(&args, config, fds, console_log);
 	add_nics(&args, config);
+	add_disks(&args, config);
 	if (config->from)
 		add_incoming(&args, config, fds);
 	add(&args, "-kernel", "%s", config->kernel);

@@ -162,6 +162,16 @@ const char *pv_snapshot_path(const struct pv_snapshot *snapshot)
 	return snapshot->path;
 }
 
+const Pvs__Disk *pv_snapshot_disk(const struct pv_snapshot *snapshot, const char *id)
+{
+	const Pvs__Manifest *manifest = snapshot->manifest;
+
+	for (size_t i = 0; i < manifest->n_disks; i++)
+		if (!strcmp(manifest->disks[i]->id, id))
+			return manifest->disks[i];
+	return NULL;
+}
+
 /* ---- sections ---- */
 
 static enum pv_err expand(const uint8_t *bytes, const Pvs__Section *section, struct pv_buf *out, struct pv_errmsg *msg)

@@ -32,6 +32,9 @@ bool pv_snapshot_is_mappable(const struct pv_snapshot *snapshot);
 int pv_snapshot_fd(const struct pv_snapshot *snapshot);
 const char *pv_snapshot_path(const struct pv_snapshot *snapshot);
 
+/* Where the content of a disk lies in a mappable file. NULL: there is no such disk. */
+const Pvs__Disk *pv_snapshot_disk(const struct pv_snapshot *snapshot, const char *id);
+
 /* Appends the bytes of a section, its CRC checked. PV_ERR_CORRUPT, PV_ERR_IO. */
 enum pv_err pv_snapshot_read(const struct pv_snapshot *snapshot, const Pvs__Section *section, struct pv_buf *out,
                              struct pv_errmsg *msg) PV_MUST_CHECK;
@@ -64,14 +67,16 @@ struct pv_snapshot_parts {
 	struct pv_bytes devices;
 	struct pv_bytes firmware;
 	struct pv_bytes console;
-	const Pvs__Manifest *manifest; /* sections are filled in */
+	const Pvs__Manifest *manifest; /* sections are filled in, and the sizes of disks */
+	/* One for each of the manifest's disks: its file, which stays as it is until `may_run`. */
+	const char *const *disk_paths;
 	/* On the disk before it gets its name, which costs what the disk takes. Else it is good until the host boots again: from then on
 	 * pv_snapshot_open() refuses it, since nothing would tell which pages never got there. */
 	bool durable;
 };
 
 /* Writes a mappable file. Blocks for as long as the copy takes (about 1 ms a MiB that was touched); may be called in any thread. `file_bytes`: taken on
- * disk. `may_run` (NULL: none) is called, in this thread, as soon as the memory is read, so that the guest may go on while the rest is
+ * disk. `may_run` (NULL: none) is called, in this thread, as soon as the memory is read and the disks are copied, so that the guest may go on while the rest is
  * written; never if it fails before that. The manifest must have a shape. PV_ERR_IO, PV_ERR_NOSPACE, PV_ERR_LOST (the process is gone),
  * PV_ERR_DENIED (not ours to read; the message names kernel.yama.ptrace_scope), PV_ERR_INVAL (not mapped there); no file is left then. */
 enum pv_err pv_snapshot_write(const char *path, const struct pv_snapshot_parts *parts, void (*may_run)(void *arg),

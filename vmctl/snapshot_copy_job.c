@@ -27,6 +27,9 @@ void pv_copy_job_parts_free(struct pv_copy_job_parts *parts)
 	pv_buf_free(&parts->devices);
 	pv_buf_free(&parts->firmware);
 	free(parts->console_path);
+	for (size_t i = 0; parts->disk_paths && i < parts->manifest->n_disks; i++)
+		free(parts->disk_paths[i]);
+	free(parts->disk_paths);
 	if (parts->manifest)
 		pvs__manifest__free_unpacked(parts->manifest, NULL);
 	*parts = (struct pv_copy_job_parts){ 0 };
@@ -82,6 +85,7 @@ static void work(void *arg)
 		.devices = { parts->devices.data, parts->devices.len },
 		.firmware = { parts->firmware.data, parts->firmware.len },
 		.manifest = parts->manifest,
+		.disk_paths = (const char *const *)parts->disk_paths,
 		.durable = parts->durable,
 	};
 	struct pv_buf console = { 0 };

@@ -25,6 +25,7 @@ struct pv_copy_job_parts {
 	char *console_path; /* NULL: no console */
 	uint64_t console_from;
 	Pvs__Manifest *manifest;
+	char **disk_paths; /* one for each of its disks */
 	bool durable;
 };
 void pv_copy_job_parts_free(struct pv_copy_job_parts *parts);

@@ -6,6 +6,8 @@
 #include "vmctl/snapshot.h"
 
 #define PV_SNAPSHOT_FORMAT       1u
+#define PV_SNAPSHOT_FORMAT_DISKS 2u /* of a manifest that has disks */
+#define PV_SNAPSHOT_DISKS_MAX    32u
 #define PV_SNAPSHOT_PAGE         4096u
 #define PV_SNAPSHOT_CHUNK_BYTES  (1u << 20)   /* of memory in one zstd frame, at most */
 #define PV_SNAPSHOT_SECTION_MAX  (256u << 20) /* of any other section, uncompressed */
@@ -97,7 +99,22 @@ struct pv_snapshot_sections {
 	Pvs__Disk **disk_list;
 };
 
-/* Calls `function` for each section but the memory of `manifest`, a shallow copy of the source's, and puts what it filled in in its place.
+/* What is carried page by page: the memory, and then each disk. */
+struct pv_snapshot_area {
+	uint64_t at;   /* in a mappable file */
+	uint64_t size; /* in whole pages */
+};
+/* 1 + n_disks of them, which the caller frees, one behind the other; *end is behind the last. */
+struct pv_snapshot_area *pv_snapshot_areas(const Pvs__Manifest *manifest, uint64_t *end);
+/* The pieces of area `index` of a packed file. */
+size_t pv_snapshot_chunks(const Pvs__Manifest *manifest, size_t index, Pvs__Section *const **chunks,
+                          const uint64_t **places);
+
+/* Puts copies of the manifest's disks, without their contents, in their place; with `areas` they lie there. */
+void pv_snapshot_carry_disks(Pvs__Manifest *manifest, struct pv_snapshot_sections *sections,
+                             const struct pv_snapshot_area *areas);
+
+/* Calls `function` for each section but memory and disks of `manifest`, a shallow copy of the source's, and puts what it filled in in its place.
  * `sections` (zeroed) holds that, and is freed after the manifest's last use, also on failure. */
 typedef enum pv_err pv_snapshot_carry(void *arg, const Pvs__Section *from, Pvs__Section *to, struct pv_errmsg *msg);
 enum pv_err pv_snapshot_carry_sections(Pvs__Manifest *manifest, struct pv_snapshot_sections *sections,

@@ -1,4 +1,4 @@
-/* A snapshot for rest: what is not zeros of each MiB of its memory is a zstd frame of its own. Several threads make them; they lie in the file as
+/* A snapshot for rest: what is not zeros of each MiB of its memory and of its disks is a zstd frame of its own. Several threads make them; they lie in the file as
  * they come, and the manifest has them in the order of the memory. */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,15 +15,19 @@
 /* One piece of memory; a frame of 0 bytes stands for nothing but zeros. */
 struct frame {
 	Pvs__Section section;
-	uint64_t at;
+	size_t area;
+	uint64_t at; /* in it */
 };
 
 struct pack {
 	const struct pv_snapshot *from;
 	struct pv_snapshot_new file;
 	int level;
+	struct pv_snapshot_area *areas; /* of a mappable one: where they lie there */
+	size_t n_areas;
 	pthread_mutex_t lock; /* of what follows, and of file.end */
-	uint64_t next;        /* place in the memory behind what is taken; of a packed one: number of the next frame */
+	size_t area;          /* the one at work; the next has not begun */
+	uint64_t next;        /* place in it behind what is taken; of a packed one: number of its next frame */
 	bool failed;
 	struct frame *frames;
 	size_t n, cap;
@@ -69,7 +73,7 @@ static enum pv_err compress(ZSTD_CCtx *zstd, const void *data, size_t len, void 
 
 /* ---- pieces ---- */
 
-static struct frame *add_frame(struct pack *pack, uint64_t at, uint64_t full_size)
+static void add_frame(struct pack *pack, uint64_t at, uint64_t full_size)
 {
 	struct frame *frame;
 
@@ -82,36 +86,54 @@ static struct frame *add_frame(struct pack *pack, uint64_t at, uint64_t full_siz
 	frame->section.has_offset = frame->section.has_size = frame->section.has_full_size = true;
 	frame->section.has_crc32c = true;
 	frame->section.full_size = full_size;
+	frame->area = pack->area;
 	frame->at = at;
-	return frame;
 }
 
 static enum pv_err take_of_mappable(struct pack *pack, bool *any, struct pv_errmsg *msg)
 {
-	const uint64_t size = pack->from->manifest->memory->full_size;
-	off_t data = lseek(pack->from->fd, (off_t)pack->next, SEEK_DATA);
-	uint64_t at;
+	for (; !*any && pack->area < pack->n_areas; pack->area += !*any) {
+		const struct pv_snapshot_area *area = &pack->areas[pack->area];
+		off_t data = lseek(pack->from->fd, (off_t)(area->at + pack->next), SEEK_DATA);
+		uint64_t at;
 
-	if (data < 0 && errno != ENXIO)
-		return pv_err_sys(msg, PV_ERR_IO, errno, "cannot read %s", pack->from->path);
-	*any = data >= 0 && (uint64_t)data < size;
-	if (!*any)
-		return PV_OK;
-	at = (uint64_t)data - (uint64_t)data % PV_SNAPSHOT_CHUNK_BYTES;
-	pack->next = at + PV_SNAPSHOT_CHUNK_BYTES;
-	add_frame(pack, at, size - at < PV_SNAPSHOT_CHUNK_BYTES ? size - at : PV_SNAPSHOT_CHUNK_BYTES);
+		if (data < 0 && errno != ENXIO)
+			return pv_err_sys(msg, PV_ERR_IO, errno, "cannot read %s", pack->from->path);
+		*any = data >= 0 && (uint64_t)data < area->at + area->size;
+		if (!*any) {
+			pack->next = 0;
+			continue;
+		}
+		at = (uint64_t)data - area->at;
+		at -= at % PV_SNAPSHOT_CHUNK_BYTES;
+		pack->next = at + PV_SNAPSHOT_CHUNK_BYTES;
+		add_frame(pack, at,
+		          area->size - at < PV_SNAPSHOT_CHUNK_BYTES ? area->size - at : PV_SNAPSHOT_CHUNK_BYTES);
+		if (pack->next >= area->size) { /* else what lies behind it would be taken for its */
+			pack->next = 0;
+			pack->area++;
+			return PV_OK;
+		}
+	}
 	return PV_OK;
 }
 
 static void take_of_packed(struct pack *pack, bool *any)
 {
-	const Pvs__Manifest *manifest = pack->from->manifest;
+	Pvs__Section *const *chunks;
+	const uint64_t *places;
 
-	*any = pack->next < manifest->n_memory_chunks;
-	if (!*any)
-		return;
-	add_frame(pack, manifest->memory_at[pack->next], manifest->memory_chunks[pack->next]->full_size);
-	pack->next++;
+	for (; !*any && pack->area < pack->n_areas; pack->area += !*any) {
+		size_t n = pv_snapshot_chunks(pack->from->manifest, pack->area, &chunks, &places);
+
+		*any = pack->next < n;
+		if (*any) {
+			add_frame(pack, places[pack->next], chunks[pack->next]->full_size);
+			pack->next++;
+		} else {
+			pack->next = 0;
+		}
+	}
 }
 
 /* The next piece that nobody has taken: its number, and what is known of it. */
@@ -140,7 +162,8 @@ static enum pv_err make_frame(struct pack *pack, struct worker *worker, struct f
 {
 	uint8_t *data = worker->data;
 	size_t len = frame->section.full_size, first = 0;
-	enum pv_err err = pv_snapshot_read_at(pack->from->fd, pack->from->path, data, len, frame->at, msg);
+	enum pv_err err = pv_snapshot_read_at(pack->from->fd, pack->from->path, data, len,
+	                                      pack->areas[frame->area].at + frame->at, msg);
 	bool zero;
 
 	*out = (struct pv_bytes){ 0 };
@@ -157,10 +180,20 @@ static enum pv_err make_frame(struct pack *pack, struct worker *worker, struct f
 	return compress(worker->zstd, data + first, len - first, worker->frame, out, msg);
 }
 
+/* `number` of all areas. */
 static enum pv_err copy_frame(struct pack *pack, struct worker *worker, size_t number, struct pv_bytes *out,
                               struct pv_errmsg *msg)
 {
-	const Pvs__Section *section = pack->from->manifest->memory_chunks[number];
+	Pvs__Section *const *chunks;
+	const Pvs__Section *section;
+	const uint64_t *places;
+	size_t n, area = 0;
+
+	while (number >= (n = pv_snapshot_chunks(pack->from->manifest, area, &chunks, &places))) {
+		number -= n;
+		area++;
+	}
+	section = chunks[number];
 
 	*out = (struct pv_bytes){ worker->frame, section->size };
 	return pv_snapshot_read_chunk(pack->from, section, worker->frame, msg);
@@ -244,22 +277,41 @@ static enum pv_err pack_sections(void *arg, const Pvs__Section *from, Pvs__Secti
 	return err;
 }
 
-/* Lists the frames in `manifest`; *sections and *places are its lists, to be freed. */
-static void list_frames(const struct pack *pack, Pvs__Manifest *manifest, Pvs__Section ***sections, uint64_t **places)
-{
-	size_t n = 0;
+/* The lists of an area's frames, in order; to be freed. */
+struct lists {
+	Pvs__Section **sections;
+	uint64_t *places;
+	size_t n;
+};
 
-	*sections = pv_xcalloc(pack->n + 1, sizeof(**sections));
-	*places = pv_xcalloc(pack->n + 1, sizeof(**places));
+static void list_frames(const struct pack *pack, size_t area, struct lists *out)
+{
+	out->sections = pv_xcalloc(pack->n + 1, sizeof(Pvs__Section *));
+	out->places = pv_xcalloc(pack->n + 1, sizeof(uint64_t));
+	out->n = 0;
 	for (size_t i = 0; i < pack->n; i++) {
-		if (pack->frames[i].section.size == 0)
+		if (pack->frames[i].section.size == 0 || pack->frames[i].area != area)
 			continue;
-		(*sections)[n] = &pack->frames[i].section;
-		(*places)[n++] = pack->frames[i].at;
+		out->sections[out->n] = &pack->frames[i].section;
+		out->places[out->n++] = pack->frames[i].at;
 	}
-	manifest->memory_chunks = *sections;
-	manifest->memory_at = *places;
-	manifest->n_memory_chunks = manifest->n_memory_at = n;
+}
+
+static struct lists *list_all(const struct pack *pack, Pvs__Manifest *manifest)
+{
+	struct lists *lists = pv_xcalloc(pack->n_areas, sizeof(*lists));
+
+	for (size_t i = 0; i < pack->n_areas; i++)
+		list_frames(pack, i, &lists[i]);
+	manifest->memory_chunks = lists[0].sections;
+	manifest->memory_at = lists[0].places;
+	manifest->n_memory_chunks = manifest->n_memory_at = lists[0].n;
+	for (size_t i = 1; i < pack->n_areas; i++) {
+		manifest->disks[i - 1]->chunks = lists[i].sections;
+		manifest->disks[i - 1]->chunk_at = lists[i].places;
+		manifest->disks[i - 1]->n_chunks = manifest->disks[i - 1]->n_chunk_at = lists[i].n;
+	}
+	return lists;
 }
 
 static enum pv_err finish(struct pack *pack, uint64_t *file_bytes, struct pv_errmsg *msg)
@@ -267,8 +319,7 @@ static enum pv_err finish(struct pack *pack, uint64_t *file_bytes, struct pv_err
 	struct pv_snapshot_sections sections = { 0 };
 	Pvs__Manifest manifest = *pack->from->manifest;
 	Pvs__Section memory = PVS__SECTION__INIT;
-	Pvs__Section **frames;
-	uint64_t *places;
+	struct lists *lists;
 	enum pv_err err;
 
 	memory.has_offset = memory.has_size = memory.has_full_size = true;
@@ -276,16 +327,32 @@ static enum pv_err finish(struct pack *pack, uint64_t *file_bytes, struct pv_err
 	memory.size = pack->file.end - PV_SNAPSHOT_HEAD_BYTES;
 	memory.full_size = manifest.memory->full_size;
 	manifest.memory = &memory;
-	list_frames(pack, &manifest, &frames, &places);
+	pv_snapshot_carry_disks(&manifest, &sections, NULL);
+	lists = list_all(pack, &manifest);
 	err = pv_snapshot_carry_sections(&manifest, &sections, pack_sections, pack, msg);
 	if (!err)
 		err = pv_snapshot_new_finish(&pack->file, &manifest, true, file_bytes, msg);
 	else
 		pv_snapshot_new_discard(&pack->file);
 	pv_snapshot_sections_free(&sections);
-	free(frames);
-	free(places);
+	for (size_t i = 0; i < pack->n_areas; i++) {
+		free(lists[i].sections);
+		free(lists[i].places);
+	}
+	free(lists);
 	return err;
+}
+
+/* Where they lie in the source, which may be another place than where they would be put now. */
+static void find_areas(struct pack *pack)
+{
+	const Pvs__Manifest *manifest = pack->from->manifest;
+	uint64_t end;
+
+	pack->areas = pv_snapshot_areas(manifest, &end);
+	pack->n_areas = manifest->n_disks + 1;
+	for (size_t i = 0; i < manifest->n_disks && pv_snapshot_is_mappable(pack->from); i++)
+		pack->areas[i + 1].at = manifest->disks[i]->data->offset;
 }
 
 enum pv_err pv_snapshot_pack(const struct pv_snapshot *from, const char *path, int level, uint64_t *file_bytes,
@@ -299,6 +366,7 @@ enum pv_err pv_snapshot_pack(const struct pv_snapshot *from, const char *path, i
 		return err;
 	err = pv_snapshot_write_at(pack.file.temp.fd, path, PV_SNAPSHOT_HEAD, PV_SNAPSHOT_HEAD_BYTES, 0, msg);
 	pack.file.end = PV_SNAPSHOT_HEAD_BYTES;
+	find_areas(&pack);
 	if (!err)
 		err = pv_snapshot_in_parallel(pack_pieces, &pack, msg);
 	if (!err)
@@ -306,6 +374,7 @@ enum pv_err pv_snapshot_pack(const struct pv_snapshot *from, const char *path, i
 	else
 		pv_snapshot_new_discard(&pack.file);
 	free(pack.frames);
+	free(pack.areas);
 	pthread_mutex_destroy(&pack.lock);
 	return err;
 }

@@ -9,11 +9,19 @@
 #include "proto/crc32c.h"
 #include "vmctl/snapshot_internal.h"
 
+struct piece {
+	const Pvs__Section *chunk;
+	uint64_t at; /* in the new file */
+};
+
 struct unpack {
 	const struct pv_snapshot *from;
 	struct pv_snapshot_new file;
+	struct pv_snapshot_area *areas;
+	struct piece *pieces; /* of all areas */
+	size_t n;
 	pthread_mutex_t lock; /* of what follows */
-	size_t next;          /* frame that nobody has taken */
+	size_t next;          /* piece that nobody has taken */
 };
 
 enum pv_err pv_snapshot_read_chunk(const struct pv_snapshot *from, const Pvs__Section *chunk, uint8_t *out,
@@ -49,8 +57,8 @@ static enum pv_err write_used(struct unpack *unpack, const uint8_t *data, size_t
 static enum pv_err unpack_piece(struct unpack *unpack, ZSTD_DCtx *zstd, size_t number, uint8_t *frame, uint8_t *data,
                                 struct pv_errmsg *msg)
 {
-	const Pvs__Section *chunk = unpack->from->manifest->memory_chunks[number];
-	const uint64_t at = unpack->from->manifest->memory_at[number];
+	const Pvs__Section *chunk = unpack->pieces[number].chunk;
+	const uint64_t at = unpack->pieces[number].at;
 	enum pv_err err = pv_snapshot_read_chunk(unpack->from, chunk, frame, msg);
 	size_t n;
 
@@ -69,7 +77,7 @@ static enum pv_err unpack_piece(struct unpack *unpack, ZSTD_DCtx *zstd, size_t n
 static enum pv_err unpack_pieces(void *arg, struct pv_errmsg *msg)
 {
 	struct unpack *unpack = arg;
-	const size_t total = unpack->from->manifest->n_memory_chunks;
+	const size_t total = unpack->n;
 	uint8_t *frame = pv_xmalloc(PV_SNAPSHOT_CHUNK_BYTES), *data = pv_xmalloc(PV_SNAPSHOT_CHUNK_BYTES);
 	ZSTD_DCtx *zstd = ZSTD_createDCtx();
 	enum pv_err err = PV_OK;
@@ -119,7 +127,7 @@ static enum pv_err finish(struct unpack *unpack, uint64_t *file_bytes, struct pv
 	memory.size = memory.full_size = manifest.memory->full_size;
 	manifest.memory = &memory;
 	manifest.n_memory_chunks = manifest.n_memory_at = 0;
-	unpack->file.end = memory.size;
+	pv_snapshot_carry_disks(&manifest, &sections, unpack->areas);
 	err = pv_snapshot_carry_sections(&manifest, &sections, unpack_section, unpack, msg);
 	if (!err)
 		err = pv_snapshot_new_finish(&unpack->file, &manifest, false, file_bytes, msg);
@@ -127,6 +135,21 @@ static enum pv_err finish(struct unpack *unpack, uint64_t *file_bytes, struct pv
 		pv_snapshot_new_discard(&unpack->file);
 	pv_snapshot_sections_free(&sections);
 	return err;
+}
+
+static void list_pieces(struct unpack *unpack)
+{
+	const Pvs__Manifest *manifest = unpack->from->manifest;
+	Pvs__Section *const *chunks;
+	const uint64_t *places;
+
+	for (size_t area = 0; area <= manifest->n_disks; area++) {
+		size_t n = pv_snapshot_chunks(manifest, area, &chunks, &places);
+
+		unpack->pieces = pv_xrealloc(unpack->pieces, (unpack->n + n + 1) * sizeof(*unpack->pieces));
+		for (size_t i = 0; i < n; i++)
+			unpack->pieces[unpack->n++] = (struct piece){ chunks[i], unpack->areas[area].at + places[i] };
+	}
 }
 
 enum pv_err pv_snapshot_unpack(const struct pv_snapshot *from, const char *path, uint64_t *file_bytes,
@@ -139,7 +162,9 @@ enum pv_err pv_snapshot_unpack(const struct pv_snapshot *from, const char *path,
 	err = pv_snapshot_new_begin(&unpack.file, path, PV_SNAPSHOT_MAPPABLE, msg);
 	if (err)
 		return err;
-	if (ftruncate(unpack.file.temp.fd, (off_t)from->manifest->memory->full_size))
+	unpack.areas = pv_snapshot_areas(from->manifest, &unpack.file.end);
+	list_pieces(&unpack);
+	if (ftruncate(unpack.file.temp.fd, (off_t)unpack.file.end))
 		err = pv_err_sys(msg, errno == EFBIG ? PV_ERR_NOSPACE : pv_hostfile_err(errno), errno,
 		                 "cannot write %s", path);
 	if (!err)
@@ -149,5 +174,7 @@ enum pv_err pv_snapshot_unpack(const struct pv_snapshot *from, const char *path,
 	else
 		pv_snapshot_new_discard(&unpack.file);
 	pthread_mutex_destroy(&unpack.lock);
+	free(unpack.pieces);
+	free(unpack.areas);
 	return err;
 }

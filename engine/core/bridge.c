@@ -1,5 +1,7 @@
 #include "engine/core/bridge.h"
 
+#include "engine/core/disks_internal.h"
+
 #include <string.h>
 
 #include "proto/copy.h"
@@ -77,8 +79,10 @@ uint32_t pv_bridge_free_host(const Pv__BridgeSettings *settings)
 	return host;
 }
 
-uint32_t pv_bridge_free_pci(const struct pv_state *state, const struct pv_vm *vm, uint32_t taken)
+uint32_t pv_bridge_pcis(const struct pv_state *state, const struct pv_vm *vm)
 {
+	uint32_t taken = 0;
+
 	for (const struct pv_resource *at = BRIDGES(state); at != NULL; at = at->hh.next) {
 		const Pv__BridgeSettings *settings = BRIDGE(at)->settings;
 
@@ -86,6 +90,12 @@ uint32_t pv_bridge_free_pci(const struct pv_state *state, const struct pv_vm *vm
 			if (settings->members[i]->vm == vm->res.id)
 				taken |= UINT32_C(1) << (settings->members[i]->pci & 31);
 	}
+	return taken;
+}
+
+uint32_t pv_bridge_free_pci(const struct pv_state *state, const struct pv_vm *vm, uint32_t taken)
+{
+	taken |= pv_bridge_pcis(state, vm) | pv_disks_pcis(vm);
 	for (uint32_t i = 0; i < PV_PCI_COUNT; i++) {
 		uint32_t pci = i <= PV_PCI_LAST - PV_PCI_FIRST ? PV_PCI_FIRST + i
 		                                               : PV_PCI_LOW + i - (PV_PCI_LAST - PV_PCI_FIRST + 1);

@@ -24,8 +24,11 @@ void pv_bridge_free_parts(struct pv_bridge *bridge);
 uint32_t pv_bridge_free_number(const struct pv_state *state, uint32_t file);
 /* The lowest that no other member has. */
 uint32_t pv_bridge_free_host(const Pv__BridgeSettings *settings);
-/* A device number that no NIC of the VM has, of those that are not in `taken` (a bit each); 0: there is none. */
+/* A device number that no NIC and no disk of the VM has, of those that are not in `taken` (a bit each); 0: there is none. */
 uint32_t pv_bridge_free_pci(const struct pv_state *state, const struct pv_vm *vm, uint32_t taken);
+
+/* The device numbers of its NICs, a bit each. */
+uint32_t pv_bridge_pcis(const struct pv_state *state, const struct pv_vm *vm);
 
 /* The VM that `name` means to the labs that hold the bridge; NULL: none yet. */
 struct pv_vm *pv_bridge_resolve(const struct pv_state *state, const struct pv_bridge *bridge, const char *name);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/core/bridge.h"
+#include "engine/core/disks_internal.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -45,6 +46,8 @@ static enum pv_err check_member(const struct pv_state *state, const struct pv_br
 		return PV_OK;
 	if (vm == NULL || vm->res.file != bridge->res.file || strcmp(vm->res.name, member->name) != 0)
 		BREACH("VM %u on bridge %u is not the VM \"%s\" of its file", member->vm, bridge->res.id, member->name);
+	if ((pv_disks_pcis(vm) & (UINT32_C(1) << (member->pci & 31))) != 0)
+		BREACH("the NIC of VM %u on bridge %u has the device number of a disk", member->vm, bridge->res.id);
 	if (member->pci < PV_PCI_LOW || member->pci > PV_PCI_LAST || pci_is_shared(state, bridge, member))
 		BREACH("the NIC of the VM \"%s\" on bridge %u has no place of its own", member->name, bridge->res.id);
 	return PV_OK;

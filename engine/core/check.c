@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/core/bridge.h"
+#include "engine/core/disks_internal.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -195,7 +196,8 @@ static enum pv_err check_in_flight(const struct pv_state *state, const struct pv
 	}
 	call = pv_call_find(state, vm->lifecycle_call);
 	if (call == NULL || call->vm != vm->res.id || pv_vm_op_of_case(call->op) != vm->in_flight ||
-	    vm->in_flight == PV_VM_OP_NONE || vm->in_flight == PV_VM_OP_GUEST || vm->in_flight == PV_VM_OP_HOST)
+	    vm->in_flight == PV_VM_OP_NONE || vm->in_flight == PV_VM_OP_GUEST || vm->in_flight == PV_VM_OP_HOST ||
+	    vm->in_flight == PV_VM_OP_DISK)
 		BREACH("VM %u names a call in flight that is none of its operations", vm->res.id);
 	if (!pv_vm_may_start(vm->state, PV_VM_OP_NONE, vm->in_flight))
 		BREACH("VM %u is %s with a %s in flight", vm->res.id, pv_vm_state_name(vm->state),
@@ -230,6 +232,8 @@ static enum pv_err check_vm(const struct pv_state *state, const struct pv_vm *vm
 	if ((vm->dead_reason != NULL) != (vm->state == PV__VM_STATE__VM_STATE_DEAD))
 		BREACH("VM %u is dead without a reason, or the reverse", vm->res.id);
 	err = pv_objects_validate(state, vm, msg);
+	if (err == PV_OK)
+		err = pv_disks_validate(state, vm, msg);
 	return err == PV_OK ? check_in_flight(state, vm, msg) : err;
 }
 
@@ -246,7 +250,7 @@ static enum pv_err check_call(const struct pv_state *state, const struct pv_call
 		return PV_OK;
 	if (vm->res.file != call->file || call->life > vm->life)
 		BREACH("call %llu does not fit VM %u", (unsigned long long)call->id, vm->res.id);
-	if (call->life < vm->life || op == PV_VM_OP_HOST)
+	if (call->life < vm->life || op == PV_VM_OP_HOST || op == PV_VM_OP_DISK)
 		return PV_OK;
 	if (op != PV_VM_OP_GUEST && vm->in_flight != PV_VM_OP_SHUTDOWN)
 		BREACH("call %llu was overtaken by no shutdown", (unsigned long long)call->id);

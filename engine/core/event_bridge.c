@@ -1,5 +1,6 @@
 /* BridgeChanged: who is on a bridge, its link, and the bridge as a whole. The rules between members are in event_bridge_rules.c. */
 #include "engine/core/event_bridge.h"
+#include "engine/core/disks_internal.h"
 
 #include <string.h>
 
@@ -69,6 +70,8 @@ static enum pv_err check_pci(const struct pv_state *state, const struct pv_bridg
 	const struct pv_vm *vm = pv_vm_find(state, member->vm);
 	const struct pv_resource *at = state->resources[PV__MEMBER_KIND__MEMBER_KIND_BRIDGE];
 
+	if (vm != NULL && (pv_disks_pcis(vm) & (UINT32_C(1) << (member->pci & 31))) != 0)
+		return pv_err_set(msg, PV_ERR_EXISTS, "the VM \"%s\" has a disk at %u", member->name, member->pci);
 	for (; vm != NULL && at != NULL; at = at->hh.next) {
 		const Pv__BridgeSettings *settings = ((const struct pv_bridge *)at)->settings;
 

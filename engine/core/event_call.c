@@ -1,5 +1,6 @@
 /* CallStarted, CallEnded: the intents and outcomes that move VMs (vm_fsm.h tells how). */
 #include "engine/core/bridge.h"
+#include "engine/core/disks_internal.h"
 #include "engine/core/network.h"
 
 /* ---- started ---- */
@@ -24,6 +25,7 @@ static enum pv_err refuse_start(const struct pv_vm *vm, enum pv_vm_op op, struct
 	                  op == PV_VM_OP_BOOT || op == PV_VM_OP_RESTORE ? "created or shutdown"
 	                  : op == PV_VM_OP_RESUME                       ? "paused"
 	                  : op == PV_VM_OP_SNAPSHOT                     ? "booted or paused"
+	                  : op == PV_VM_OP_DISK                         ? "created, booted or shutdown"
 	                                                                : "booted");
 }
 
@@ -130,6 +132,8 @@ static enum pv_err check_started(const struct pv_state *state, const Pv__Event *
 		err = check_snapshot(state, *vm, body, msg);
 	if (err == PV_OK && pv_call_bridge(body) != 0)
 		err = pv_captures_check_call(state, event, msg);
+	if (err == PV_OK)
+		err = pv_disks_check_call(state, *vm, body, msg);
 	return err == PV_OK ? pv_objects_check_call(*vm, body, msg) : err;
 }
 
@@ -137,9 +141,14 @@ static enum pv_err decide_started(const struct pv_state *state, Pv__Event *propo
 {
 	Pv__CallStarted *body = proposal->call_started;
 	uint64_t id = body->id != 0 ? body->id : state->next_call;
-	struct pv_vm *vm;
-	enum pv_err err = check_started(state, proposal, id, &vm, msg);
+	struct pv_vm *vm = pv_vm_find(state, body->vm);
+	struct pv_disks_plan plan = { .n = 0 };
+	enum pv_err err;
 
+	if (vm != NULL)
+		pv_disks_plan_call(state, vm, body, &plan);
+	err = check_started(state, proposal, id, &vm, msg);
+	pv_disks_plan_end(&plan, err == PV_OK);
 	if (err != PV_OK)
 		return err;
 	body->has_id = 1;
@@ -158,6 +167,7 @@ static void remember_spec(struct pv_vm *vm, const Pv__CallStarted *body)
 	kept = *given;
 	kept.n_files = 0;
 	kept.files = NULL;
+	kept.n_disks = kept.n_saved_disks = 0;
 	kept.has_wait_ms = 0;
 	kept.has_template_ = 0;
 	if (vm->last_spec != NULL)
@@ -190,8 +200,10 @@ static enum pv_err apply_started(struct pv_state *state, const Pv__Event *event,
 	if (vm == NULL)
 		return PV_OK;
 	pv_objects_call_started(vm, event);
+	pv_disks_call_started(vm, body);
 	remember_spec(vm, body);
-	if (pv_vm_op_of(body) != PV_VM_OP_GUEST && pv_vm_op_of(body) != PV_VM_OP_HOST) {
+	if (pv_vm_op_of(body) != PV_VM_OP_GUEST && pv_vm_op_of(body) != PV_VM_OP_HOST &&
+	    pv_vm_op_of(body) != PV_VM_OP_DISK) {
 		vm->in_flight = pv_vm_op_of(body);
 		vm->lifecycle_call = body->id;
 	}
@@ -217,6 +229,7 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 	case PV__CALL_STARTED__OP_HOST_RUN:
 		return outcome == PV__CALL_ENDED__OUTCOME_RUN;
 	case PV__CALL_STARTED__OP_READ_FILE:
+	case PV__CALL_STARTED__OP_READ_SECTORS:
 		return outcome == PV__CALL_ENDED__OUTCOME_DATA;
 	case PV__CALL_STARTED__OP_SPAWN:
 	case PV__CALL_STARTED__OP_OPEN_STREAM:
@@ -233,6 +246,7 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 		return outcome == PV__CALL_ENDED__OUTCOME_PROCESS_STATUS;
 	case PV__CALL_STARTED__OP_STDIN_WRITE:
 	case PV__CALL_STARTED__OP_HOST_WRITE:
+	case PV__CALL_STARTED__OP_DISK_SIZE:
 		return outcome == PV__CALL_ENDED__OUTCOME_COUNT;
 	case PV__CALL_STARTED__OP_FIXTURE:
 		return outcome == PV__CALL_ENDED__OUTCOME_FIXTURE;
@@ -310,8 +324,11 @@ static void move_vm(const struct pv_state *state, struct pv_vm *vm, const struct
 	bool in_flight = vm->lifecycle_call == call->id;
 
 	pv_objects_call_ended(vm, call, outcome == PV_VM_OUTCOME_OK);
+	pv_disks_call_ended(vm, call, outcome == PV_VM_OUTCOME_OK);
 	if ((!in_flight && call->life != vm->life) || op == PV_VM_OP_HOST)
 		return;
+	if (op == PV_VM_OP_RESTORE)
+		pv_disks_restored(vm, outcome == PV_VM_OUTCOME_OK);
 	if (in_flight) {
 		vm->in_flight = PV_VM_OP_NONE;
 		vm->lifecycle_call = 0;
@@ -330,8 +347,10 @@ static void move_vm(const struct pv_state *state, struct pv_vm *vm, const struct
 		vm->state = next;
 	if (op == PV_VM_OP_RESET && outcome == PV_VM_OUTCOME_OK)
 		pv_objects_end(vm, false);
-	if (!pv_bridge_vm_is_up(vm)) /* a boot that failed */
-		pv_bridges_vm_down(state, vm);
+	if (pv_bridge_vm_is_up(vm))
+		return;
+	pv_bridges_vm_down(state, vm); /* a boot that failed */
+	pv_disks_vm_down(vm);
 }
 
 static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, struct pv_errmsg *msg)

@@ -1,5 +1,6 @@
 /* VmDeclared, BridgeDeclared. */
 #include "engine/core/bridge.h"
+#include "engine/core/disks_internal.h"
 #include "engine/core/units.h"
 
 /* May something of `kind` called `name` be made in lab `lab_id`? */
@@ -52,7 +53,7 @@ static enum pv_err check_spec(const Pv__VmDeclared *body, struct pv_errmsg *msg)
 			return pv_err_set(msg, PV_ERR_INVAL, "file %zu of the VM \"%s\" has no path", i + 1,
 			                  body->name);
 	}
-	return PV_OK;
+	return pv_disks_check_declared(spec, msg);
 }
 
 static enum pv_err check_vm(const struct pv_state *state, const Pv__Event *event, uint32_t id, struct pv_lab **lab,
@@ -76,8 +77,13 @@ static enum pv_err decide_vm(const struct pv_state *state, Pv__Event *proposal, 
 {
 	Pv__VmDeclared *body = proposal->vm_declared;
 	uint32_t id = body->id != 0 ? body->id : state->next_vm;
+	struct pv_disks_plan plan;
 	struct pv_lab *lab;
-	enum pv_err err = check_vm(state, proposal, id, &lab, msg);
+	enum pv_err err;
+
+	pv_disks_plan_declared(body->spec, &plan);
+	err = check_vm(state, proposal, id, &lab, msg);
+	pv_disks_plan_end(&plan, err == PV_OK);
 
 	if (err != PV_OK)
 		return err;
@@ -98,7 +104,8 @@ static enum pv_err apply_vm(struct pv_state *state, const Pv__Event *event, stru
 	vm = PV_NEW(struct pv_vm);
 	TAILQ_INIT(&vm->objects);
 	vm->profile = pv_state_profile(state, body->profile);
-	vm->spec = pv_vm_spec_copy(body->spec);
+	vm->spec = pv_vm_spec_copy_without_disks(body->spec);
+	pv_disks_declared(vm, body->spec);
 	vm->state = PV__VM_STATE__VM_STATE_CREATED;
 	pv_resource_add(state, &vm->res, PV__MEMBER_KIND__MEMBER_KIND_VM, body->id, lab->res.file, body->name, lab);
 	pv_member_add(state, lab, &vm->res);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/core/bridge.h"
+#include "engine/core/disks_internal.h"
 #include "proto/copy.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
@@ -160,6 +161,11 @@ static enum pv_err load_vm(struct pv_state *state, const Pv__VmNode *node, uint3
 	vm->boots = node->boots;
 	vm->booted_mono_ns = node->booted_mono_ns;
 	vm->life = node->life;
+	for (size_t i = 0; i < node->n_disks; i++)
+		pv_disks_add(&vm->disks, node->disks[i]);
+	for (size_t i = 0; i < node->n_restoring; i++)
+		pv_disks_add(&vm->restoring, node->restoring[i]);
+	vm->next_disk_file = node->has_next_disk_file ? node->next_disk_file : 1;
 	return load_objects(&vm->objects, node->objects, node->n_objects, msg);
 }
 

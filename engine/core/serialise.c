@@ -129,6 +129,11 @@ static void put_vm(Pv__VmNode *node, const struct pv_vm *vm)
 	SET(node, home, vm->res.home->res.id);
 	SET(node, life, vm->life);
 	node->objects = put_objects(&vm->objects, &node->n_objects);
+	node->disks = vm->disks.items;
+	node->n_disks = vm->disks.n;
+	SET(node, next_disk_file, vm->next_disk_file > 1 ? vm->next_disk_file : 0);
+	node->restoring = vm->restoring.items;
+	node->n_restoring = vm->restoring.n;
 }
 
 static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)

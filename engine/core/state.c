@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/core/bridge.h"
+#include "engine/core/disks_internal.h"
 
 struct pv_state *pv_state_create(void)
 {
@@ -45,6 +46,8 @@ static void vm_free_parts(struct pv_vm *vm)
 		pv__vm_spec__free_unpacked(vm->last_spec, NULL);
 	free(vm->dead_reason);
 	pv_objects_free(vm);
+	pv_disks_free(&vm->disks);
+	pv_disks_free(&vm->restoring);
 }
 
 static void resource_free_memory(struct pv_resource *resource)
@@ -252,6 +255,17 @@ Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec)
 	return copy;
 }
 
+Pv__VmSpec *pv_vm_spec_copy_without_disks(const Pv__VmSpec *spec)
+{
+	Pv__VmSpec kept;
+
+	if (spec == NULL)
+		return NULL;
+	kept = *spec;
+	kept.n_disks = kept.n_saved_disks = 0;
+	return pv_vm_spec_copy(&kept);
+}
+
 /* What comes behind the first line of a reason, the tail of a console say, was told once and is in the journal. */
 static char *first_line(const char *reason)
 {
@@ -271,6 +285,7 @@ void pv_vm_end_life(const struct pv_state *state, struct pv_vm *vm, Pv__VmState 
 	vm->state = next;
 	vm->life++;
 	pv_objects_end(vm, true);
+	pv_disks_vm_down(vm);
 	if (vm->in_flight != PV_VM_OP_SHUTDOWN) {
 		vm->in_flight = PV_VM_OP_NONE;
 		vm->lifecycle_call = 0;

@@ -103,6 +103,11 @@ struct pv_object {
 };
 TAILQ_HEAD(pv_object_list, pv_object);
 
+struct pv_disk_list {
+	Pv__Disk **items;
+	size_t n;
+};
+
 struct pv_vm {
 	struct pv_resource res; /* first */
 	const char *profile;    /* one of the state's */
@@ -118,6 +123,9 @@ struct pv_vm {
 	 * about the VM any more. So of the lifecycle calls of the present life at most one that is no shutdown is open. */
 	uint32_t life;
 	struct pv_object_list objects; /* by id */
+	struct pv_disk_list disks;     /* see disks.h */
+	struct pv_disk_list restoring; /* what the restore in flight will give */
+	uint32_t next_disk_file;
 };
 
 struct pv_bridge {
@@ -258,6 +266,8 @@ const char *pv_state_profile(const struct pv_state *state, const char *name);
 void pv_vm_end_life(const struct pv_state *state, struct pv_vm *vm, Pv__VmState next, const char *reason);
 /* A deep copy; NULL for NULL and for a spec in which nothing is set. */
 Pv__VmSpec *pv_vm_spec_copy(const Pv__VmSpec *spec);
+/* Those are the VM's own. */
+Pv__VmSpec *pv_vm_spec_copy_without_disks(const Pv__VmSpec *spec);
 
 /* ---- members.c ---- */
 

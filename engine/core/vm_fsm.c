@@ -30,6 +30,7 @@ static const struct row table[STATE_COUNT][PV_VM_OP_COUNT] = {
 		[PV_VM_OP_BOOT]     = { true,  { BOOTED,  CREATED, DEAD, CREATED } },
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    CREATED, DEAD, CREATED } },
 		[PV_VM_OP_RESTORE]  = { true,  { BOOTED,  CREATED, DEAD, CREATED } },
+		[PV_VM_OP_DISK]     = { true,  { CREATED, CREATED, DEAD, CREATED } },
 	},
 	[BOOTED] = {
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    BOOTED,  DEAD, BOOTED } },
@@ -37,6 +38,7 @@ static const struct row table[STATE_COUNT][PV_VM_OP_COUNT] = {
 		[PV_VM_OP_RESET]    = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
 		[PV_VM_OP_SNAPSHOT] = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
 		[PV_VM_OP_GUEST]    = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
+		[PV_VM_OP_DISK]     = { true,  { BOOTED,  BOOTED,  DEAD, BOOTED } },
 	},
 	[PAUSED] = {
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    PAUSED,  DEAD, PAUSED } },
@@ -44,11 +46,13 @@ static const struct row table[STATE_COUNT][PV_VM_OP_COUNT] = {
 		[PV_VM_OP_SNAPSHOT] = { true,  { PAUSED,  PAUSED,  DEAD, PAUSED } },
 		/* started before the pause */
 		[PV_VM_OP_GUEST]    = { false, { PAUSED,  PAUSED,  DEAD, PAUSED } },
+		[PV_VM_OP_DISK]     = { false, { PAUSED,  PAUSED,  DEAD, PAUSED } },
 	},
 	[DOWN] = {
 		[PV_VM_OP_BOOT]     = { true,  { BOOTED,  DOWN,    DEAD, DOWN } },
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    DOWN,    DEAD, DOWN } },
 		[PV_VM_OP_RESTORE]  = { true,  { BOOTED,  DOWN,    DEAD, DOWN } },
+		[PV_VM_OP_DISK]     = { true,  { DOWN,    DOWN,    DEAD, DOWN } },
 	},
 	[DEAD] = {
 		[PV_VM_OP_SHUTDOWN] = { true,  { DOWN,    DEAD,    DEAD, DEAD } },
@@ -73,8 +77,8 @@ static bool state_is_known(Pv__VmState state)
 const char *pv_vm_op_name(enum pv_vm_op op)
 {
 	static const char *const names[PV_VM_OP_COUNT] = {
-		"none",  "boot",     "shutdown", "pause",           "resume",
-		"reset", "snapshot", "restore",  "guest operation", "host operation",
+		"none",     "boot",    "shutdown",        "pause",          "resume",          "reset",
+		"snapshot", "restore", "guest operation", "host operation", "change of disks",
 	};
 
 	return op < PV_VM_OP_COUNT ? names[op] : "unknown";
@@ -156,6 +160,11 @@ static const struct {
 	{ PV__CALL_STARTED__OP_READ_CAPTURE, "read_capture", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_CLOSE_CAPTURE, "close_capture", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_FRAMES, "frames", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_ATTACH_DISK, "attach_disk", PV_VM_OP_DISK },
+	{ PV__CALL_STARTED__OP_DETACH_DISK, "detach_disk", PV_VM_OP_DISK },
+	{ PV__CALL_STARTED__OP_DISK_SIZE, "disk_size", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_READ_SECTORS, "read_sectors", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_WRITE_SECTORS, "write_sectors", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))

@@ -29,6 +29,7 @@ enum pv_vm_op {
 	PV_VM_OP_RESTORE,
 	PV_VM_OP_GUEST, /* run, read_file, ...: needs the guest, changes no state, any number at a time */
 	PV_VM_OP_HOST, /* console, closing a stream: the host's side alone; in every state, changes none, waits for nothing */
+	PV_VM_OP_DISK, /* attaching and detaching: changes no state, any number at a time; a VM goes up only when none is at work */
 	PV_VM_OP_COUNT,
 };
 

@@ -70,6 +70,20 @@ static void drop_files(Pv__VmSpec *spec)
 		pv__boot_file__free_unpacked(spec->files[--spec->n_files], NULL);
 }
 
+/* The VM's own are added when the boot is decided. */
+static void drop_disks(bool all, Pv__VmSpec *spec)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < spec->n_disks; i++) {
+		if (all || !spec->disks[i]->this_boot)
+			pv__disk__free_unpacked(spec->disks[i], NULL);
+		else
+			spec->disks[kept++] = spec->disks[i];
+	}
+	spec->n_disks = kept;
+}
+
 static enum pv_err read_back(struct pv_engine *engine, Pv__BootFile *file, struct pv_errmsg *msg)
 {
 	Pv__Payload *content = file->content;
@@ -106,6 +120,7 @@ enum pv_err pv_engine_resolve_spec(struct pv_engine *engine, uint32_t vm, Pv__Ca
 	spec = merge(profile, layers, sizeof(layers) / sizeof(layers[0]));
 	if (restore)
 		drop_files(spec);
+	drop_disks(restore, spec);
 	drop_replaced_files(spec);
 	for (size_t i = 0; i < spec->n_files; i++) {
 		enum pv_err err = read_back(engine, spec->files[i], msg);
@@ -145,6 +160,22 @@ enum pv_err pv_engine_look_at_snapshot(struct pv_engine *engine, const char *pat
 	return look(engine, path, NULL, NULL, facts, msg);
 }
 
+void pv_engine_add_saved_disks(struct pv_engine *engine, const Pv__RestoreCall *restore, Pv__VmSpec *spec)
+{
+	char *path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
+	struct pv_snapshot_facts facts;
+	struct pv_errmsg msg;
+
+	if (pv_engine_look_at_snapshot(engine, path, &facts, &msg) == PV_OK && facts.spec != NULL) {
+		spec->saved_disks = facts.spec->saved_disks;
+		spec->n_saved_disks = facts.spec->n_saved_disks;
+		facts.spec->saved_disks = NULL;
+		facts.spec->n_saved_disks = 0;
+	}
+	pv_snapshot_facts_free(&facts);
+	free(path);
+}
+
 /* Takes over `spec`. */
 static enum pv_err check(struct pv_engine *engine, const char *profile, Pv__VmSpec *spec, const char *path,
                          struct pv_errmsg *msg)
@@ -179,5 +210,6 @@ enum pv_err pv_engine_check_restore_of(struct pv_engine *engine, const char *pro
 		return pv_err_set(msg, PV_ERR_NOENT, "unknown profile \"%s\"", profile_name);
 	spec = merge(profile, &staged, 1);
 	drop_files(spec);
+	drop_disks(true, spec);
 	return check(engine, profile_name, spec, path, msg);
 }

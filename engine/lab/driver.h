@@ -20,7 +20,7 @@ struct pv_engine;
 struct pv_snapshot_facts {
 	char *vm_name;
 	char *profile;
-	Pv__VmSpec *spec; /* its options, resolved, without files; NULL: none */
+	Pv__VmSpec *spec; /* its options, resolved, without files; its disks as `saved_disks`; NULL: none */
 };
 void pv_snapshot_facts_free(struct pv_snapshot_facts *facts); /* zeroes it */
 

@@ -137,7 +137,7 @@ void qemu_vm_end(struct qemu_vm *vm, Pv__ErrorKind kind, const char *text)
 
 	TAILQ_FOREACH (call, &vm->calls, link) {
 		release_op(call);
-		if (qemu_is_host_call(call) || qemu_is_nic_call(call))
+		if (qemu_is_host_call(call) || qemu_is_nic_call(call) || qemu_is_sector_call(call))
 			continue;
 		qemu_call_stop_timer(call);
 		if (!call->reported && call->kind != PV__CALL_STARTED__OP_SHUTDOWN)
@@ -250,7 +250,7 @@ void qemu_begin(struct qemu_call *call, const Pv__CallStarted *started)
 {
 	struct pv_machine *machine = call->vm->machine;
 
-	if (qemu_host_call(call, started) || qemu_nic_call(call, started))
+	if (qemu_host_call(call, started) || qemu_nic_call(call, started) || qemu_disk_call(call, started))
 		return;
 	if (machine == NULL && !pv_call_brings_up(call->kind) && call->kind != PV__CALL_STARTED__OP_SHUTDOWN) {
 		/* It ended between the decision and this moment. */
@@ -314,7 +314,7 @@ static void cancel(void *self, uint64_t id)
 		return;
 	if (call == NULL || call->reported || qemu_object_cancel(call))
 		return;
-	if (qemu_is_nic_call(call)) {
+	if (qemu_is_nic_call(call) || qemu_is_sector_call(call)) {
 		qemu_call_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, 0, "cancelled");
 		return;
 	}
@@ -323,6 +323,8 @@ static void cancel(void *self, uint64_t id)
 	case PV__CALL_STARTED__OP_PAUSE:
 	case PV__CALL_STARTED__OP_RESUME:
 	case PV__CALL_STARTED__OP_SNAPSHOT:
+	case PV__CALL_STARTED__OP_ATTACH_DISK:
+	case PV__CALL_STARTED__OP_DETACH_DISK:
 		return; /* they end by themselves in a moment */
 	default:
 		break;
@@ -347,8 +349,10 @@ static void settle(void *self, uint64_t id)
 	struct qemu_call *call;
 
 	HASH_FIND(hh, driver->calls, &id, sizeof(id), call);
-	if (call != NULL) /* an intent that was cancelled early never came here */
-		free_call(call);
+	if (call == NULL) /* an intent that was cancelled early never came here */
+		return;
+	qemu_disks_sweep(call);
+	free_call(call);
 }
 
 static void console_tail(void *self, uint32_t id, size_t max, struct pv_buf *out)
@@ -373,8 +377,10 @@ static void destroy(void *self)
 
 	HASH_ITER (hh, driver->calls, call, next_call)
 		free_call(call);
+	qemu_disk_works_end(driver);
 	HASH_ITER (hh, driver->vms, vm, next_vm) {
 		qemu_vm_end(vm, PV__ERROR_KIND__ERROR_KIND_CANCELED, "");
+		qemu_disks_remove(vm);
 		free_vm(vm);
 	}
 	qemu_nets_destroy(driver);
@@ -445,6 +451,7 @@ void pv_driver_qemu_install(struct pv_engine *engine, const struct pv_driver_qem
 	driver->orphan_ms = config->orphan_ms;
 	driver->snapshot_dir = config->snapshot_dir != NULL ? pv_xstrdup(config->snapshot_dir) : NULL;
 	LIST_INIT(&driver->restores);
+	LIST_INIT(&driver->disk_works);
 	if (config->templates)
 		driver->templates = qemu_templates_new(driver, config->template_dir, config->max_spares);
 	pv_engine_set_driver(engine, &qemu_ops, driver);

@@ -269,6 +269,7 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 {
 	struct pv_machine_config config;
 	struct pv_machine_nic *nics = NULL;
+	struct pv_machine_disk *disks = NULL;
 	char *initrd = NULL;
 	size_t n_nics = 0;
 	enum pv_err err = PV_OK;
@@ -287,8 +288,12 @@ static enum pv_err start_machine(struct qemu_vm *vm, struct pv_errmsg *msg)
 		nics = qemu_nics_for_start(vm, vm->way == QEMU_COLD, &n_nics);
 		config.nics = nics;
 		config.n_nics = n_nics;
+		disks = qemu_disks_for_start(vm, vm->spec->disks, vm->spec->n_disks);
+		config.disks = disks;
+		config.n_disks = vm->spec->n_disks;
 		err = start_qemu(vm, &config, msg);
 	}
+	qemu_disks_free(disks, config.n_disks);
 	free(nics);
 	free(initrd);
 	return err;
@@ -338,6 +343,10 @@ void qemu_boot(struct qemu_call *call, const Pv__BootCall *boot)
 	qemu_forget_boot_id(vm);
 	vm->boot = call;
 	err = qemu_boot_prepare(vm, &msg);
+	if (err == PV_OK && vm->spec->n_disks > 0) {
+		qemu_disks_prepare(vm);
+		return;
+	}
 	if (err == PV_OK && qemu_template_begin(vm))
 		return;
 	if (err == PV_OK)

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+#include "engine/core/disks.h"
 #include "engine/lab/driver_qemu.h"
 #include "engine/lab/driver_qemu_net_types.h"
 #include "engine/lab/engine.h"
@@ -102,6 +103,7 @@ struct qemu_vm {
 	struct pv_console_watch *watch;         /* NULL: nobody has waited for the console since the boot */
 
 	struct qemu_vm_net net;
+	bool disk_files; /* it may have private files of disks */
 
 	/* of the present boot */
 	struct qemu_call *boot; /* NULL once the agent has answered */
@@ -170,6 +172,7 @@ struct qemu_driver {
 	char *snapshot_dir;
 	struct pv_store *snapshots; /* there, once it is needed */
 	LIST_HEAD(, qemu_restore_work) restores;
+	LIST_HEAD(, qemu_disk_work) disk_works;
 	struct qemu_vm *vms;
 	struct qemu_call *calls;
 };
@@ -240,6 +243,37 @@ bool qemu_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
 /* The restore is done: networks and all. */
 void qemu_report_restored(struct qemu_vm *vm, const Pva__HelloReply *hello);
 void qemu_fill_restored_hello(struct qemu_vm *vm, Pva__Hello *hello, uint8_t *entropy);
+
+/* ---- driver_qemu_disk.c ---- */
+
+/* Of the file behind a disk; the caller frees it. */
+char *qemu_disk_path(const struct qemu_vm *vm, const Pv__Disk *disk);
+/* Makes the private files that are not there yet, in a thread; then the boot goes on. */
+void qemu_disks_prepare(struct qemu_vm *vm);
+/* As a machine takes them; free with qemu_disks_free(). */
+struct pv_machine_disk *qemu_disks_for_start(const struct qemu_vm *vm, Pv__Disk *const *disks, size_t n);
+void qemu_disks_free(struct pv_machine_disk *disks, size_t n);
+/* Those that a machine has plugged in, as a snapshot has them. */
+struct qemu_saving {
+	size_t n;
+	Pvs__Disk *disks, **list;
+	Pvs__Device *devices;
+	char **paths;
+};
+void qemu_disks_for_saving(const struct qemu_vm *vm, struct qemu_saving *out);
+void qemu_saving_free(struct qemu_saving *saving);
+/* Adds the disks of a snapshot to `spec`. */
+void qemu_saved_disks(const Pvs__Manifest *manifest, Pv__VmSpec *spec);
+/* A call on a disk. False if it is none. */
+bool qemu_disk_call(struct qemu_call *call, const Pv__CallStarted *started);
+/* One that needs no QEMU: it reads or writes the file. */
+bool qemu_is_sector_call(const struct qemu_call *call);
+/* The outcome of a call is safe: private files that no disk has any more go. */
+void qemu_disks_sweep(const struct qemu_call *call);
+/* Waits for threads that are at work. */
+void qemu_disk_works_end(struct qemu_driver *driver);
+/* Removes the private files. */
+void qemu_disks_remove(const struct qemu_vm *vm);
 
 /* ---- driver_qemu_boot.c ---- */
 void qemu_make_uuid(char out[37]);

@@ -12,6 +12,7 @@
 #include "engine/lab/driver_qemu_template.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
+#include "vmctl/disk_file.h"
 #include "vmctl/image.h"
 #include "vmctl/job.h"
 #include "vmctl/qemu_args.h"
@@ -99,6 +100,31 @@ static enum pv_err check_fits(const struct qemu_driver *driver, const struct pv_
 	return err == PV_OK ? PV_OK : pv_err_wrap(msg, err, "%s", pv_snapshot_path(snapshot));
 }
 
+/* The disks that a VM was declared with are to be in the snapshot that it goes on from, unless it was up in between: then it has those of that time. */
+static enum pv_err check_declared(const struct qemu_vm *vm, const struct pv_snapshot *snapshot, struct pv_errmsg *msg)
+{
+	const struct pv_state *state = pv_engine_state(vm->driver->engine);
+	Pv__Disk *const *disks;
+	struct pv_vm_view view;
+	size_t n;
+
+	if (!pv_state_vm(state, vm->id, &view) || view.boots > 0)
+		return PV_OK;
+	disks = pv_state_disks(state, vm->id, &n);
+	for (size_t i = 0; i < n; i++) {
+		const Pvs__Disk *saved = pv_snapshot_disk(snapshot, disks[i]->id);
+
+		if (saved == NULL)
+			return pv_err_set(msg, PV_ERR_INVAL, "%s: disk '%s': the VM has it, the snapshot has not",
+			                  pv_snapshot_path(snapshot), disks[i]->id);
+		if (saved->size != disks[i]->size)
+			return pv_err_set(msg, PV_ERR_INVAL, "%s: disk '%s': the snapshot has %llu bytes, the VM %llu",
+			                  pv_snapshot_path(snapshot), disks[i]->id, (unsigned long long)saved->size,
+			                  (unsigned long long)disks[i]->size);
+	}
+	return PV_OK;
+}
+
 /* ---- what a file says ---- */
 
 static bool would_use_kvm(const struct qemu_driver *driver, const struct pv_profile *profile)
@@ -125,10 +151,14 @@ enum pv_err qemu_look(void *self, const char *path, const char *profile_name, co
 	if (profile != NULL)
 		err = check_fits(driver, profile, spec, would_use_kvm(driver, profile), snapshot, msg);
 	if (err == PV_OK) {
+		size_t n = manifest->n_disks;
+
 		facts->vm_name = pv_xstrdup(manifest->vm_name != NULL ? manifest->vm_name : "");
 		facts->profile = pv_xstrdup(manifest->profile != NULL ? manifest->profile : "");
 		if (manifest->has_spec)
 			facts->spec = pv__vm_spec__unpack(NULL, manifest->spec.len, manifest->spec.data);
+		if (facts->spec != NULL && n > 0)
+			qemu_saved_disks(manifest, facts->spec);
 	}
 	pv_snapshot_close(snapshot);
 	return err;
@@ -165,12 +195,14 @@ static bool is_of_run(const struct qemu_driver *driver, const char *path)
 	return strncmp(path, driver->run_dir, len) == 0 && path[len] == '/';
 }
 
-static void save(struct qemu_call *call, const struct shape *shape, const char *path, bool paused)
+static void save(struct qemu_call *call, const struct shape *shape, const struct qemu_saving *disks, const char *path,
+                 bool paused)
 {
 	struct qemu_vm *vm = call->vm;
 	Pvs__Manifest manifest = PVS__MANIFEST__INIT;
 	struct pv_machine_snapshot what = { .path = path,
 		                            .manifest = &manifest,
+		                            .disk_paths = (const char *const *)disks->paths,
 		                            .durable = !is_of_run(vm->driver, path),
 		                            .stay_paused = paused,
 		                            .with_console = true };
@@ -179,6 +211,7 @@ static void save(struct qemu_call *call, const struct shape *shape, const char *
 
 	spec.n_files = 0; /* they are in the guest */
 	spec.files = NULL;
+	spec.n_disks = spec.n_saved_disks = 0; /* the manifest has them */
 	packed = pv_xmalloc(pv__vm_spec__get_packed_size(&spec) + 1);
 	manifest.shape = (Pvs__Shape *)&shape->message;
 	manifest.vm_name = vm->name;
@@ -187,23 +220,30 @@ static void save(struct qemu_call *call, const struct shape *shape, const char *
 	manifest.spec.len = pv__vm_spec__pack(&spec, packed);
 	manifest.spec.data = packed;
 	manifest.boot_id = vm->guest_boot_id;
+	manifest.n_disks = disks->n;
+	manifest.disks = disks->list;
 	pv_machine_snapshot(vm->machine, &what, on_saved, call);
 	free(packed);
 }
 
-static void save_with_nics(struct qemu_call *call, struct shape *shape, const char *path, bool paused)
+static void save_with_devices(struct qemu_call *call, struct shape *shape, const char *path, bool paused)
 {
-	size_t n;
-	Pvs__Device *devices = qemu_nics_as_devices(call->vm, &n);
-	Pvs__Device **list = pv_xcalloc(n + 1, sizeof(*list));
+	size_t n_nics;
+	Pvs__Device *nics = qemu_nics_as_devices(call->vm, &n_nics), **list;
+	struct qemu_saving disks;
 
-	for (size_t i = 0; i < n; i++)
-		list[i] = &devices[i];
-	shape->message.n_devices = n;
+	qemu_disks_for_saving(call->vm, &disks);
+	list = pv_xcalloc(n_nics + disks.n + 1, sizeof(*list));
+	for (size_t i = 0; i < n_nics; i++)
+		list[i] = &nics[i];
+	for (size_t i = 0; i < disks.n; i++)
+		list[n_nics + i] = &disks.devices[i];
+	shape->message.n_devices = n_nics + disks.n;
 	shape->message.devices = list;
-	save(call, shape, path, paused);
+	save(call, shape, &disks, path, paused);
+	qemu_saving_free(&disks);
 	free(list);
-	free(devices);
+	free(nics);
 }
 
 static void save_now(struct qemu_call *call, const char *path, bool paused)
@@ -216,7 +256,7 @@ static void save_now(struct qemu_call *call, const char *path, bool paused)
 		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
 		return;
 	}
-	save_with_nics(call, &shape, path, paused);
+	save_with_devices(call, &shape, path, paused);
 	free(shape.cmdline);
 }
 
@@ -278,6 +318,9 @@ struct qemu_restore_work {
 	struct qemu_vm *vm; /* NULL: nobody waits for it any more */
 	struct pv_job *job;
 	char *path;
+	struct pv_machine_disk *disks; /* whose files are made out of the snapshot */
+	char **ids;
+	size_t n_disks;
 	struct pv_store_use *use;
 	enum pv_err err;
 	struct pv_errmsg msg;
@@ -288,8 +331,34 @@ static void work_free(struct qemu_restore_work *work)
 {
 	LIST_REMOVE(work, link);
 	pv_store_unuse(work->use, true);
+	qemu_disks_free(work->disks, work->n_disks);
+	for (size_t i = 0; i < work->n_disks; i++)
+		free(work->ids[i]);
+	free(work->ids);
 	free(work->path);
 	free(work);
+}
+
+/* The disks were read out of the file before; another one may have its name now. */
+static enum pv_err make_disks(struct qemu_restore_work *work)
+{
+	struct pv_snapshot *snapshot = pv_store_use_snapshot(work->use);
+	const Pvs__Manifest *manifest = pv_snapshot_manifest(snapshot);
+	enum pv_err err = PV_OK;
+
+	if (manifest->n_disks != work->n_disks)
+		return pv_err_set(&work->msg, PV_ERR_INVAL, "%s has %zu disks, and %zu when it was looked at",
+		                  work->path, manifest->n_disks, work->n_disks);
+	for (size_t i = 0; i < work->n_disks && err == PV_OK; i++) {
+		const Pvs__Disk *disk = pv_snapshot_disk(snapshot, work->ids[i]);
+
+		if (disk == NULL || disk->addr != work->disks[i].pci)
+			return pv_err_set(&work->msg, PV_ERR_INVAL, "%s has other disks than when it was looked at",
+			                  work->path);
+		err = pv_disk_file_make_from(work->disks[i].path, pv_snapshot_fd(snapshot), work->path,
+		                             disk->data->offset, disk->size, &work->msg);
+	}
+	return err;
 }
 
 static void open_file(void *arg)
@@ -297,6 +366,17 @@ static void open_file(void *arg)
 	struct qemu_restore_work *work = arg;
 
 	work->err = pv_store_use(work->driver->snapshots, work->path, &work->use, &work->msg);
+	if (work->err == PV_OK)
+		work->err = make_disks(work);
+}
+
+static void set_disks(struct qemu_restore_work *work, const struct qemu_vm *vm)
+{
+	work->n_disks = vm->spec->n_saved_disks;
+	work->disks = qemu_disks_for_start(vm, vm->spec->saved_disks, work->n_disks);
+	work->ids = pv_xcalloc(work->n_disks + 1, sizeof(*work->ids));
+	for (size_t i = 0; i < work->n_disks; i++)
+		work->ids[i] = pv_xstrdup(vm->spec->saved_disks[i]->id);
 }
 
 /* Hot copies of what is packed lie in the cache of fixtures, wherever the file is. */
@@ -417,7 +497,8 @@ static void on_loaded(void *arg, enum pv_err err, const struct pv_errmsg *msg)
 	report(vm, NULL, true);
 }
 
-static enum pv_err start(struct qemu_vm *vm, struct pv_store_use **use, struct pv_errmsg *msg)
+static enum pv_err start(struct qemu_vm *vm, const struct qemu_restore_work *work, struct pv_store_use **use,
+                         struct pv_errmsg *msg)
 {
 	const struct pv_profile *profile = qemu_vm_profile(vm);
 	struct pv_snapshot *snapshot = pv_store_use_snapshot(*use);
@@ -428,6 +509,8 @@ static enum pv_err start(struct qemu_vm *vm, struct pv_store_use **use, struct p
 	Pva__Hello hello;
 	enum pv_err err = check_fits(vm->driver, profile, vm->spec, vm->kvm, snapshot, msg);
 
+	if (err == PV_OK)
+		err = check_declared(vm, snapshot, msg);
 	if (err != PV_OK)
 		return err;
 	qemu_boot_config(vm, profile, &config);
@@ -436,10 +519,12 @@ static enum pv_err start(struct qemu_vm *vm, struct pv_store_use **use, struct p
 	config.from = snapshot;
 	nics = qemu_nics_for_restore(vm, shape->devices, shape->n_devices, &config.n_nics);
 	config.nics = nics;
+	config.disks = work->disks;
+	config.n_disks = work->n_disks;
 	qemu_make_uuid(vm->uuid);
 	set_boot_id(vm, pv_snapshot_manifest(snapshot)->boot_id);
 	qemu_fill_restored_hello(vm, &hello, entropy);
-	vm->stock = config.n_nics == 0 ? qemu_source_stock(vm, use) : NULL;
+	vm->stock = config.n_nics + config.n_disks == 0 ? qemu_source_stock(vm, use) : NULL;
 	if (vm->stock != NULL)
 		qemu_stock_enter(vm->stock);
 	vm->warm = vm->stock != NULL && qemu_spare_take(vm->stock, vm, &config, &hello, on_loaded);
@@ -460,7 +545,7 @@ static void opened(void *arg)
 	if (vm != NULL) {
 		vm->restore_work = NULL;
 		if (err == PV_OK)
-			err = start(vm, &work->use, &msg);
+			err = start(vm, work, &work->use, &msg);
 	}
 	/* QEMU has the file by now. */
 	work_free(work);
@@ -506,6 +591,8 @@ void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore)
 	work->driver = vm->driver;
 	work->vm = vm;
 	work->path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
+	set_disks(work, vm);
+	vm->disk_files |= work->n_disks > 0;
 	LIST_INSERT_HEAD(&vm->driver->restores, work, link);
 	vm->restore_work = work;
 	err = pv_job_start(pv_engine_base(vm->driver->engine), &opening, work, &work->job, &msg);

@@ -56,6 +56,9 @@ bool qemu_template_serves(const Pv__VmSpec *spec)
 	 * it begin later. */
 	if (!spec->template_ || spec->has_rng_seed)
 		return false;
+	/* Disks are to be there when the image's init begins, and a guest finds what is plugged in only after a while. */
+	if (spec->n_disks > 0)
+		return false;
 	for (size_t i = 0; i < spec->n_files; i++) {
 		const Pv__BootFile *file = spec->files[i];
 

@@ -1,6 +1,7 @@
 /* What an event is about, in words, for messages about scripts that do something else than what was recorded. */
 #include <string.h>
 
+#include "engine/core/disks.h"
 #include "engine/lab/engine_internal.h"
 #include "proto/mem.h"
 
@@ -172,6 +173,10 @@ static void describe_call(const struct pv_state *state, const Pv__CallStarted *c
 	if (call->op_case == PV__CALL_STARTED__OP_FIXTURE) {
 		pv_buf_addstr(out, " ");
 		quote_text(out, call->fixture->name);
+	}
+	if (pv_call_disk(call) != NULL) {
+		pv_buf_addstr(out, " ");
+		quote_text(out, pv_call_disk(call));
 	}
 	if (pv_state_vm(state, call->vm, &vm))
 		pv_buf_addf(out, " on the VM \"%s\"", vm.name);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/lab/engine_internal.h"
+#include "proto/copy.h"
 #include "proto/mem.h"
 
 #define SHOWN_MAX 80 /* bytes of a value in a message */
@@ -34,6 +35,7 @@ static const struct ignored ignored[] = {
 	{ &pv__open_stream_call__descriptor, "creation_site", false },
 	{ &pv__open_console_call__descriptor, "creation_site", false },
 	{ &pv__open_capture_call__descriptor, "creation_site", false },
+	{ &pv__vm_spec__descriptor, "saved_disks", false },            /* what the file has */
 	{ &pv__host_run_call__descriptor, "output_to_stderr", false }, /* as the flags of this execution want it */
 	{ &pv__script_input__descriptor, "results", false },
 	{ &pv__script_input__descriptor, "data", false },
@@ -287,6 +289,19 @@ bool pv_event_differs(const Pv__Event *now, const Pv__Event *then, bool rehearsa
 
 /* ---- ids ---- */
 
+/* What its snapshot has, which the file says. */
+static void take_saved_disks(Pv__CallStarted *now, const Pv__CallStarted *then)
+{
+	Pv__VmSpec *to = now->op_case == PV__CALL_STARTED__OP_RESTORE ? now->restore->spec : NULL;
+	const Pv__VmSpec *from = then->op_case == PV__CALL_STARTED__OP_RESTORE ? then->restore->spec : NULL;
+
+	if (to == NULL || from == NULL || to->n_saved_disks > 0 || from->n_saved_disks == 0)
+		return;
+	to->saved_disks = pv_xcalloc(from->n_saved_disks, sizeof(*to->saved_disks));
+	for (; to->n_saved_disks < from->n_saved_disks; to->n_saved_disks++)
+		to->saved_disks[to->n_saved_disks] = pv_message_copy(&from->saved_disks[to->n_saved_disks]->base);
+}
+
 void pv_event_take_ids(Pv__Event *now, const Pv__Event *then)
 {
 	now->has_wall_ns = then->has_wall_ns;
@@ -316,6 +331,7 @@ void pv_event_take_ids(Pv__Event *now, const Pv__Event *then)
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
 		now->call_started->id = then->call_started->id;
+		take_saved_disks(now->call_started, then->call_started);
 		break;
 	default:
 		break;

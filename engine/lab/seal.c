@@ -99,6 +99,8 @@ static enum pv_err seal_intent(struct pv_engine *engine, Pv__CallStarted *call, 
 		return seal_large(engine, call->stdin_write->content, seal, msg);
 	case PV__CALL_STARTED__OP_HOST_WRITE:
 		return seal_large(engine, call->host_write->content, seal, msg);
+	case PV__CALL_STARTED__OP_WRITE_SECTORS:
+		return seal_large(engine, call->write_sectors->content, seal, msg);
 	case PV__CALL_STARTED__OP_WRITE_FILE:
 		return seal_large(engine, call->write_file->content, seal, msg);
 	default:

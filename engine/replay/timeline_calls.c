@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/core/disks.h"
 #include "engine/core/units.h"
 #include "engine/replay/text.h"
 #include "engine/replay/timeline_internal.h"
@@ -141,10 +142,32 @@ static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
 	}
 }
 
+static bool disk_call(const Pv__CallStarted *call, struct pv_buf *out)
+{
+	const char *id = pv_call_disk(call);
+	char size[32];
+
+	if (id == NULL)
+		return false;
+	pv_buf_addstr(out, " ");
+	pv_text_line(out, (const uint8_t *)id, strlen(id), PV_TIMELINE_TEXT_MAX);
+	if (call->op_case == PV__CALL_STARTED__OP_ATTACH_DISK)
+		pv_buf_addf(out, ": %s, %s", pv_disk_backing_name(call->attach_disk->disk->backing),
+		            pv_format_size(call->attach_disk->disk->size, size));
+	else if (call->op_case == PV__CALL_STARTED__OP_READ_SECTORS)
+		pv_buf_addf(out, ": %" PRIu64 " sectors at %" PRIu64, call->read_sectors->count,
+		            call->read_sectors->first);
+	else if (call->op_case == PV__CALL_STARTED__OP_WRITE_SECTORS) {
+		pv_buf_addf(out, " at sector %" PRIu64, call->write_sectors->first);
+		pv_say_payload(out, "content", call->write_sectors->content);
+	}
+	return true;
+}
+
 void pv_say_call_started(const Pv__CallStarted *call, const char *op, struct pv_buf *out)
 {
 	pv_buf_addf(out, "%s", *op ? op : "a call of a newer version");
-	if (object_call(call, out) || host_call(call, out))
+	if (object_call(call, out) || host_call(call, out) || disk_call(call, out))
 		return;
 	switch (call->op_case) {
 	case PV__CALL_STARTED__OP_RUN:

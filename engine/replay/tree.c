@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/core/disks.h"
 #include "engine/core/units.h"
 #include "engine/core/vm_fsm.h"
 #include "engine/replay/text.h"
@@ -51,6 +52,28 @@ static void print_objects(const struct printer *p, const Pv__VmNode *vm, unsigne
 	}
 }
 
+static void print_disks(const struct printer *p, const Pv__VmNode *vm, unsigned depth)
+{
+	char size[32];
+
+	for (size_t i = 0; i < vm->n_disks; i++) {
+		const Pv__Disk *disk = vm->disks[i];
+
+		indent(p, depth);
+		fputs("disk ", p->out);
+		text(p, disk->id ? disk->id : "?");
+		fprintf(p->out, "  %s, %s", pv_disk_backing_name(disk->backing), pv_format_size(disk->size, size));
+		if (disk->path.len > 0) {
+			fputs(" ", p->out);
+			bytes(p, (const char *)disk->path.data, disk->path.len);
+		}
+		fputs(disk->attach_call != 0   ? "  being attached\n"
+		      : disk->detach_call != 0 ? "  being detached\n"
+		                               : "\n",
+		      p->out);
+	}
+}
+
 static void print_vm(const struct printer *p, const Pv__VmNode *vm, unsigned depth)
 {
 	indent(p, depth);
@@ -76,6 +99,7 @@ static void print_vm(const struct printer *p, const Pv__VmNode *vm, unsigned dep
 			fprintf(p->out, ", task %u", call->task);
 		fputs(")\n", p->out);
 	}
+	print_disks(p, vm, depth + 1);
 	print_objects(p, vm, depth + 1);
 }
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/core/disks.h"
 #include "engine/core/vm_fsm.h"
 #include "engine/replay/text.h"
 #include "engine/replay/tree.h"
@@ -71,6 +72,23 @@ static void add_objects(struct json_object *list, const Pv__VmNode *vm)
 	}
 }
 
+static void add_disks(struct json_object *list, const Pv__VmNode *vm)
+{
+	for (size_t i = 0; i < vm->n_disks; i++) {
+		const Pv__Disk *disk = vm->disks[i];
+		struct json_object *object = json_object_new_object();
+
+		add_text(object, "id", disk->id);
+		add_text(object, "backing", pv_disk_backing_name(disk->backing));
+		json_object_object_add(object, "size", json_object_new_uint64(disk->size));
+		if (disk->path.len > 0)
+			json_object_object_add(
+			    object, "path",
+			    json_object_new_string_len((const char *)disk->path.data, (int)disk->path.len));
+		json_object_array_add(list, object);
+	}
+}
+
 static struct json_object *vm_object(const Pv__LabState *state, const Pv__VmNode *vm)
 {
 	struct json_object *object = json_object_new_object();
@@ -85,6 +103,8 @@ static struct json_object *vm_object(const Pv__LabState *state, const Pv__VmNode
 	if (vm->n_labs == 0)
 		json_object_object_add(object, "removed", json_object_new_boolean(1));
 	add_calls(add_list(object, "calls"), state, vm->id);
+	if (vm->n_disks > 0)
+		add_disks(add_list(object, "disks"), vm);
 	add_objects(add_list(object, "objects"), vm);
 	return object;
 }

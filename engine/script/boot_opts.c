@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "engine/script/args.h"
+#include "engine/script/disk_opts.h"
 #include "engine/script/script_internal.h"
 
 #define FILE_MODE_DEFAULT 0644
@@ -75,13 +76,6 @@ static void read_template(lua_State *L, int value, const char *what, Pv__VmSpec 
 	spec->has_template_ = 1;
 }
 
-static void read_disks(lua_State *L, int value, const char *what, Pv__VmSpec *spec)
-{
-	(void)value;
-	(void)spec;
-	pv_raise(L, "%s: not supported yet", what);
-}
-
 /* ---- files ---- */
 
 struct file {
@@ -120,10 +114,8 @@ static void read_file(lua_State *L, int entry, const char *what, struct file *ou
 	lua_settop(L, entry);
 }
 
-/* Leaves a userdata on the stack. */
-static void read_files(lua_State *L, int value, const char *what, Pv__VmSpec *spec)
+static size_t check_array(lua_State *L, int value, const char *what, const char *of)
 {
-	struct file *files;
 	size_t n;
 
 	pv_arg_table(L, value, what);
@@ -132,8 +124,17 @@ static void read_files(lua_State *L, int value, const char *what, Pv__VmSpec *sp
 	while (lua_next(L, value) != 0) {
 		lua_pop(L, 1);
 		if (!lua_isinteger(L, -1) || lua_tointeger(L, -1) < 1 || (size_t)lua_tointeger(L, -1) > n)
-			pv_raise(L, "%s: an array of {path=, content=, mode=} expected", what);
+			pv_raise(L, "%s: an array of %s expected", what, of);
 	}
+	return n;
+}
+
+/* Leaves a userdata on the stack. */
+static void read_files(lua_State *L, int value, const char *what, Pv__VmSpec *spec)
+{
+	struct file *files;
+	size_t n = check_array(L, value, what, "{path=, content=, mode=}");
+
 	files = lua_newuserdatauv(L, n * (sizeof(*files) + sizeof(*spec->files)) + 1, 0);
 	spec->files = (Pv__BootFile **)(void *)(files + n);
 	spec->n_files = n;
@@ -144,6 +145,36 @@ static void read_files(lua_State *L, int value, const char *what, Pv__VmSpec *sp
 		read_file(L, lua_gettop(L), lua_tostring(L, -2), &files[i]);
 		lua_pop(L, 2);
 		spec->files[i] = &files[i].file;
+	}
+}
+
+/* The same. */
+static void read_disks(lua_State *L, int value, const char *what, Pv__VmSpec *spec)
+{
+	size_t n = check_array(L, value, what, "{id=, size=, scratch=, image=, template=, mediated=}");
+	struct pv_disk_entry *entries;
+
+	if (n > PV_PLUGS_MAX)
+		pv_raise(L, "%s: %d disks: a VM has at most %d NICs and disks together", what, (int)n,
+		         (int)PV_PLUGS_MAX);
+	entries = lua_newuserdatauv(L, n * (sizeof(*entries) + sizeof(*spec->disks)) + 1, 0);
+	spec->disks = (Pv__Disk **)(void *)(entries + n);
+	spec->n_disks = n;
+	for (size_t i = 0; i < n; i++) {
+		if (lua_rawgeti(L, value, (lua_Integer)i + 1) != LUA_TTABLE)
+			pv_raise(L, "%s: an array of tables expected", what);
+		lua_pushfstring(L, "%s[%I]", what, (LUAI_UACINT)i + 1);
+		pv_disk_entry_read(L, lua_gettop(L) - 1, lua_tostring(L, -1), true, &entries[i]);
+		lua_pop(L, 2);
+		spec->disks[i] = &entries[i].disk;
+	}
+}
+
+void pv_boot_opts_name_disks(lua_State *L, const char *what, const char *vm, bool this_boot, Pv__VmSpec *spec)
+{
+	for (size_t i = 0; i < spec->n_disks; i++) {
+		pv_disk_entry_name(L, what, vm, spec->disks[i]);
+		spec->disks[i]->has_this_boot = spec->disks[i]->this_boot = this_boot;
 	}
 }
 

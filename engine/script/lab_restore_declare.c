@@ -93,6 +93,7 @@ static uint32_t declare_vm(lua_State *L, const struct pv_restore *plan)
 	declared.lab = pv_lab_tree_find(pv_restore_state(L), plan->lab, pv_restore_need_text(L, plan, "lab"));
 	lua_getfield(L, -1, "opts");
 	declared.spec = pv_boot_opts_push(L, top + 1, plan->what);
+	pv_boot_opts_name_disks(L, plan->what, declared.name, false, declared.spec);
 	propose(L, plan, PV__EVENT__BODY_VM_DECLARED, &declared);
 	pv_made_add(plan->made, PV_RESTORE_VM, declared.id, declared.lab);
 	lua_settop(L, top);

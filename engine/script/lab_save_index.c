@@ -1,6 +1,7 @@
 /* lab.json, written by lab:snapshot. */
 #include <string.h>
 
+#include "engine/core/disks.h"
 #include "engine/script/boot_opts.h"
 #include "engine/script/json.h"
 #include "engine/script/lab_save.h"
@@ -49,6 +50,35 @@ static void push_file_name(lua_State *L, int used, const char *lab, const char *
 	lua_pop(L, 1);
 }
 
+/* Of a VM that is down, as entries of the boot option: what has been written to private ones stays behind. The options are on top. */
+static void add_disks(lua_State *L, uint32_t vm)
+{
+	size_t n;
+	Pv__Disk *const *disks = pv_state_disks(pv_engine_state(pv_script_of(L)->engine), vm, &n);
+
+	if (n == 0)
+		return;
+	lua_createtable(L, (int)n, 0);
+	for (size_t i = 0; i < n; i++) {
+		const Pv__Disk *disk = disks[i];
+		bool file = disk->backing == PV__DISK_BACKING__DISK_BACKING_IMAGE ||
+		            disk->backing == PV__DISK_BACKING__DISK_BACKING_TEMPLATE;
+
+		lua_createtable(L, 0, 3);
+		lua_pushstring(L, disk->id);
+		lua_setfield(L, -2, "id");
+		if (file)
+			lua_pushlstring(L, (const char *)disk->path.data, disk->path.len);
+		else
+			lua_pushinteger(L, (lua_Integer)disk->size);
+		lua_setfield(L, -2, file ? pv_disk_backing_name(disk->backing) : "scratch");
+		lua_pushboolean(L, disk->mediated);
+		lua_setfield(L, -2, "mediated");
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "disks");
+}
+
 static void push_vm(lua_State *L, const struct pv_vm_view *vm, bool up, const char *lab, int used)
 {
 	lua_createtable(L, 0, 6);
@@ -61,6 +91,8 @@ static void push_vm(lua_State *L, const struct pv_vm_view *vm, bool up, const ch
 	lua_pushstring(L, pv_vm_state_name(vm->state));
 	lua_setfield(L, -2, "state");
 	pv_spec_push(L, vm->spec, vm->last_spec);
+	if (!up)
+		add_disks(L, vm->id);
 	lua_setfield(L, -2, "opts");
 	if (!up)
 		return;

@@ -62,7 +62,7 @@ static int open_all(lua_State *L)
 		pv_open_run_result, pv_open_process, pv_open_stream,     pv_open_console,   pv_open_worker,
 		pv_open_claim,      pv_open_barrier, pv_open_background, pv_open_intake,    pv_open_os,
 		pv_open_load,       pv_open_pairs,   pv_open_shown,      pv_open_sort,      pv_open_iofile,
-		pv_open_command,    pv_open_io,      pv_open_snapshot,   pv_open_nic,
+		pv_open_command,    pv_open_io,      pv_open_snapshot,   pv_open_nic,       pv_open_disk,
 	};
 	const struct pv_script_config *config = lua_touserdata(L, 1);
 

@@ -138,6 +138,7 @@ void pv_open_claim(lua_State *L);
 void pv_open_lab(lua_State *L);
 void pv_open_bridge(lua_State *L);
 void pv_open_nic(lua_State *L);
+void pv_open_disk(lua_State *L);
 void pv_open_vm(lua_State *L);
 void pv_open_run_result(lua_State *L);
 void pv_open_process(lua_State *L);

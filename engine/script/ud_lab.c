@@ -45,6 +45,7 @@ static int lab_vm(lua_State *L)
 		return find_vm(L, declared.lab, declared.name);
 	declared.profile = (char *)pv_arg_text(L, 3, "lab:vm: profile");
 	declared.spec = pv_boot_opts_push(L, 4, "lab:vm");
+	pv_boot_opts_name_disks(L, "lab:vm", declared.name, false, declared.spec);
 	pv_script_saw(script, PV_SAW_PROFILE, declared.profile, NULL);
 	pv_proposal_init(&proposal, script, L);
 	proposal.event.body_case = PV__EVENT__BODY_VM_DECLARED;

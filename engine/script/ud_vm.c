@@ -33,6 +33,7 @@ static int vm_boot(lua_State *L)
 	pv_arg_end(L, 2, "vm:boot");
 	lua_settop(L, 2);
 	boot.spec = pv_boot_opts_push(L, 2, "vm:boot");
+	pv_boot_opts_name_disks(L, "vm:boot", vm.name, true, boot.spec);
 	started.op_case = PV__CALL_STARTED__OP_BOOT;
 	started.boot = &boot;
 	return pv_call_one(L, "vm:boot", id, &started, return_self);
@@ -182,5 +183,6 @@ void pv_open_vm(lua_State *L)
 	add_methods(all, &n, pv_vm_object_methods);
 	add_methods(all, &n, pv_vm_snapshot_methods);
 	add_methods(all, &n, pv_vm_nic_methods);
+	add_methods(all, &n, pv_vm_disk_methods);
 	pv_new_type(L, PV_VM_TYPE, "vm", all, vm_tostring);
 }

@@ -15,6 +15,7 @@ extern const luaL_Reg pv_vm_push_methods[];
 extern const luaL_Reg pv_vm_object_methods[];
 extern const luaL_Reg pv_vm_snapshot_methods[];
 extern const luaL_Reg pv_vm_nic_methods[];
+extern const luaL_Reg pv_vm_disk_methods[];
 
 /* "exited", "signalled", "timed_out". */
 const char *pv_run_status_name(Pv__RunStatus status);

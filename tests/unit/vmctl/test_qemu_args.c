@@ -99,6 +99,27 @@ static void test_args__variants(void **state)
 	free(text);
 }
 
+/* Commas in paths and serial numbers are doubled; the address says where a snapshot finds the disk. */
+static void test_args__disks(void **state)
+{
+	const struct pv_machine_disk disks[] = {
+		{ .id = "disk8", .serial = "a,b", .path = "/run/vm/x,y.raw", .pci = 8 },
+		{ .id = "disk9", .serial = "data", .path = "/z", .pci = 9 },
+	};
+	struct pv_machine_config config = plain;
+	char *text;
+
+	(void)state;
+	config.disks = disks;
+	config.n_disks = 2;
+	text = joined(pv_qemu_args(&config, &fds, "/run/vm/console.log"));
+	assert_non_null(strstr(text, "\n-blockdev driver=raw,node-name=disk8,discard=unmap,file.driver=file,"
+	                             "file.discard=unmap,file.filename=/run/vm/x,,y.raw\n"
+	                             "-device virtio-blk-pci,id=disk8,drive=disk8,serial=a,,b,addr=0x8\n"));
+	assert_non_null(strstr(text, "drive=disk9,serial=data,addr=0x9\n"));
+	free(text);
+}
+
 /* A machine that goes on from a snapshot: the devices are the same, at the same places; its memory is a private mapping. */
 static void test_args__from_a_snapshot(void **state)
 {
@@ -267,6 +288,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args__golden),
 		cmocka_unit_test(test_args__variants),
+		cmocka_unit_test(test_args__disks),
 		cmocka_unit_test(test_args__from_a_snapshot),
 		cmocka_unit_test(test_args__commas),
 		cmocka_unit_test(test_args__nics),

@@ -308,8 +308,8 @@ static void test_manifest__lies(void **state)
 
 	LIE(forged.chunk.crc32c = pv_crc32c(0, zeros, PAGE); forged.devices.crc32c = pv_crc32c(0, zeros, 100), PV_OK);
 	forge_begin();
-	assert_int_equal(forge(place, 2), PV_ERR_VERSION);
-	assert_non_null(strstr(msg.text, "format 2"));
+	assert_int_equal(forge(place, 3), PV_ERR_VERSION);
+	assert_non_null(strstr(msg.text, "format 3"));
 	LIE(forged.manifest.shape = NULL, PV_ERR_CORRUPT);
 	LIE(forged.manifest.memory = NULL, PV_ERR_CORRUPT);
 	LIE(forged.memory.full_size = 100, PV_ERR_CORRUPT);
