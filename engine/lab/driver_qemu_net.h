@@ -43,7 +43,20 @@ void qemu_nics_free(struct qemu_vm *vm);
 /* A NicCall or NicCountersCall. False if it is none. */
 bool qemu_nic_call(struct qemu_call *call, const Pv__CallStarted *started);
 bool qemu_is_nic_call(const struct qemu_call *call);
+/* QEMU has the NICs that it is to have, as far as it can. */
+bool qemu_nics_are_settled(const struct qemu_vm *vm);
 struct qemu_nic *qemu_nic_on(struct qemu_vm *vm, uint32_t bridge);
+
+/* ---- driver_qemu_nic_guest.c ---- */
+
+struct qemu_telling {
+	Pva__Network network;
+	void **blocks; /* what it points to */
+	size_t n_blocks;
+};
+/* All of a guest's networks, for a zeroed struct; of NICs those that QEMU has. */
+void qemu_telling_compose(struct qemu_vm *vm, struct qemu_telling *telling);
+void qemu_telling_free(struct qemu_telling *telling);
 
 /* ---- driver_qemu_frames.c ---- */
 /* Time stands still on it, or goes on. Repeating it is fine. */

@@ -157,6 +157,7 @@ static int after_ending(lua_State *L, struct pv_wait *wait)
 
 	(void)wait; /* the first failure counts */
 	settled(L, plan);
+	pv_made_undo(L, plan->made);
 	lua_getiuservalue(L, plan->at, PV_RESTORE_ERROR);
 	pv_raise(L, "%s: %s", plan->what, lua_tostring(L, -1));
 }
@@ -261,7 +262,22 @@ static int after_shutdown(lua_State *L, struct pv_wait *wait)
 	return carry_out(L, plan, PV__CALL_STARTED__OP_RESTORE, is_to_be_restored, after_restore);
 }
 
-int pv_lab_restore(lua_State *L, const char *what, uint32_t lab, const char *dir, pv_snapshot_then *then)
+/* Checks and declares; raises. Called with the plan as its only argument. */
+static int prepare(lua_State *L)
+{
+	struct pv_restore *plan = lua_touserdata(L, 1);
+
+	plan->at = 1;
+	plan->held = pv_held_push(L, pv_restore_push_list(L, plan, "bridges"));
+	lua_setiuservalue(L, plan->at, PV_RESTORE_HELD);
+	lua_settop(L, plan->at);
+	pv_restore_check(L, plan);
+	pv_restore_declare(L, plan);
+	return 0;
+}
+
+int pv_lab_restore(lua_State *L, const char *what, uint32_t lab, uint32_t made_in, const char *dir,
+                   pv_snapshot_then *then)
 {
 	int base = lua_gettop(L);
 	struct pv_restore *plan;
@@ -285,11 +301,17 @@ int pv_lab_restore(lua_State *L, const char *what, uint32_t lab, const char *dir
 	lua_setiuservalue(L, plan->at, PV_RESTORE_INDEX);
 	lua_pushstring(L, dir);
 	lua_setiuservalue(L, plan->at, PV_RESTORE_DIR);
-	plan->held = pv_held_push(L, pv_restore_push_list(L, plan, "bridges"));
-	lua_setiuservalue(L, plan->at, PV_RESTORE_HELD);
-	lua_settop(L, plan->at);
-	pv_restore_check(L, plan);
-	pv_restore_declare(L, plan);
+	plan->made = pv_buf_push(L);
+	lua_setiuservalue(L, plan->at, PV_RESTORE_MADE);
+	if (made_in != 0)
+		pv_made_add(plan->made, PV__MEMBER_KIND__MEMBER_KIND_LAB, lab, made_in);
+	lua_pushcfunction(L, prepare);
+	lua_pushvalue(L, plan->at);
+	if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+		pv_made_undo(L, plan->made);
+		return lua_error(L);
+	}
+	plan->at = base + 1;
 	return carry_out(L, plan, PV__CALL_STARTED__OP_SHUTDOWN, is_to_go_down, after_shutdown);
 }
 
@@ -333,7 +355,7 @@ static int lab_restore(lua_State *L)
 		if (dir == NULL)
 			pv_raise(L, "lab:restore: the working directory is gone");
 	}
-	return pv_lab_restore(L, "lab:restore", lab, dir, return_self);
+	return pv_lab_restore(L, "lab:restore", lab, 0, dir, return_self);
 }
 
 const luaL_Reg pv_lab_restore_methods[] = { { "restore", lab_restore }, { NULL, NULL } };

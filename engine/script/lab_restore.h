@@ -10,6 +10,7 @@
 #include "engine/core/state.h"
 #include "engine/script/lab_frames.h"
 #include "engine/script/snapshot.h"
+#include "engine/script/undo.h"
 
 #define PV_RESTORE_VM     PV__MEMBER_KIND__MEMBER_KIND_VM
 #define PV_RESTORE_BRIDGE PV__MEMBER_KIND__MEMBER_KIND_BRIDGE
@@ -21,7 +22,14 @@ struct pv_restored_vm {
 };
 
 /* User values. */
-enum { PV_RESTORE_INDEX = 1, PV_RESTORE_DIR, PV_RESTORE_ERROR, PV_RESTORE_HELD, PV_RESTORE_COUNT = PV_RESTORE_HELD };
+enum {
+	PV_RESTORE_INDEX = 1,
+	PV_RESTORE_DIR,
+	PV_RESTORE_ERROR,
+	PV_RESTORE_HELD,
+	PV_RESTORE_MADE,
+	PV_RESTORE_COUNT = PV_RESTORE_MADE
+};
 
 /* A userdata; every wait lies right above it. */
 struct pv_restore {
@@ -30,6 +38,7 @@ struct pv_restore {
 	uint32_t lab;
 	int at;               /* its index */
 	struct pv_held *held; /* bridges with frames; by PV_RESTORE_HELD */
+	struct pv_buf *made;  /* what was declared for it; by PV_RESTORE_MADE */
 	size_t n;
 	struct pv_restored_vm vms[];
 };

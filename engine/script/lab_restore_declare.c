@@ -35,6 +35,7 @@ static void declare_lab(lua_State *L, const struct pv_restore *plan, const char 
 	if (created.parent == 0 || *name == '\0')
 		pv_restore_damaged(L, plan, lua_pushfstring(L, "the sub-lab \"%s\" has no lab above it", path));
 	propose(L, plan, PV__EVENT__BODY_LAB_CREATED, &created);
+	pv_made_add(plan->made, PV__MEMBER_KIND__MEMBER_KIND_LAB, created.id, created.parent);
 	lua_pop(L, 1);
 }
 
@@ -72,6 +73,7 @@ static void declare_bridges(lua_State *L, const struct pv_restore *plan)
 				declared.number =
 				    pv_bridge_number_for(pv_restore_state(L), pv_script_of(L)->file, declared.name);
 			propose(L, plan, PV__EVENT__BODY_BRIDGE_DECLARED, &declared);
+			pv_made_add(plan->made, PV_RESTORE_BRIDGE, declared.id, declared.lab);
 		}
 		lua_pop(L, 1);
 	}
@@ -92,6 +94,7 @@ static uint32_t declare_vm(lua_State *L, const struct pv_restore *plan)
 	lua_getfield(L, -1, "opts");
 	declared.spec = pv_boot_opts_push(L, top + 1, plan->what);
 	propose(L, plan, PV__EVENT__BODY_VM_DECLARED, &declared);
+	pv_made_add(plan->made, PV_RESTORE_VM, declared.id, declared.lab);
 	lua_settop(L, top);
 	return declared.id;
 }

@@ -152,6 +152,26 @@ static void test_restore__that_fails_lets_bridges_go_on(void **state)
 	             "restore a\nrestore b\nload lan\nload torn\nshutdown a\nshutdown b\nthaw lan\nend passed\n");
 }
 
+/* What it had declared goes again, so that the names are free. */
+static void test_restore__that_fails_leaves_nothing(void **state)
+{
+	(void)state;
+	expect_pass(
+	    TWO("lan", "torn") "local sub = provium:lab('sub') sub:lab('in'):vm('x', 'default'):boot()\n"
+	                       "local s, two = provium:snapshot(), provium:lab('two')\n"
+	                       "for _ = 1, 2 do t:assert_raises(function() two:restore(s) end)\n"
+	                       "t:assert_eq(#two:members(), 0) t:assert_eq(two.sub, nil) end\n"
+	                       "os.execute([[sed -i 's/\"frames\":\"torn.frames\",*//' ]] .. s:path() .. '/lab.json')\n"
+	                       "two:vm('a', 'default') two:restore(s) t:assert_eq(two.a:state(), 'booted')\n"
+	                       "t:assert_eq(two.sub['in'].x:state(), 'booted')");
+	/* what was there stays */
+	expect_pass(TWO("lan", "torn") "local s, two = provium:snapshot(), provium:lab('two')\n"
+	                               "local mine = two:vm('a', 'default') two:bridge('lan'):attach(mine)\n"
+	                               "t:assert_raises(function() two:restore(s) end)\n"
+	                               "t:assert_eq(mine:state(), 'shutdown') t:assert(two.a == mine)\n"
+	                               "t:assert_eq(two.b, nil) t:assert(two.lan ~= nil)");
+}
+
 /* Before anything changes. */
 static void test_restore__looks_for_the_files_first(void **state)
 {
@@ -240,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_restore__into_another_lab),
 		cmocka_unit_test(test_snapshot__that_fails_lets_bridges_go_on),
 		cmocka_unit_test(test_restore__that_fails_lets_bridges_go_on),
+		cmocka_unit_test(test_restore__that_fails_leaves_nothing),
 		cmocka_unit_test(test_restore__looks_for_the_files_first),
 		cmocka_unit_test(test_snapshot__two_at_once),
 		cmocka_unit_test(test_lab__a_test_that_is_cut_settles_its_bridges),
