@@ -47,6 +47,17 @@ bool qemu_is_nic_call(const struct qemu_call *call);
 bool qemu_nics_are_settled(const struct qemu_vm *vm);
 struct qemu_nic *qemu_nic_on(struct qemu_vm *vm, uint32_t bridge);
 
+/* ---- driver_qemu_nic_guest.c ---- */
+
+struct qemu_telling {
+	Pva__Network network;
+	void **blocks; /* what it points to */
+	size_t n_blocks;
+};
+/* All of a guest's networks, for a zeroed struct; of NICs those that QEMU has. */
+void qemu_telling_compose(struct qemu_vm *vm, struct qemu_telling *telling);
+void qemu_telling_free(struct qemu_telling *telling);
+
 /* ---- driver_qemu_frames.c ---- */
 /* Time stands still on it, or goes on. Repeating it is fine. */
 void qemu_bridge_hold(struct qemu_bridge *bridge, bool held);

@@ -112,7 +112,11 @@ test("an address that moves from port to port, and one that is stolen", function
         flap:wait()
     end
     -- Frames for b go to h now, until b says something.
+    local stolen = mac(b):gsub("%x%x:?", function(x) return string.char(tonumber(x:sub(1, 2), 16)) end)
+    local seen = lan:nic(h):capture()
     h:run(frames(mac(h), mac(b), 60, 1)):assert_ok()
+    seen:read_until(stolen .. "\x88\xb5", 30)
+    seen:close()
     b:run("ping -c 1 -W 10 a"):assert_ok()
     talk(t)
 end)
