@@ -6,5 +6,5 @@
 /frames: time goes on/ { if (loading) going = 1 }
 /frames done: [0-9]* under way  / { if (going) { loading = going = saved = 0 } }
 /run resumed/ { if (saved) kept = loads + (loading ? 0 : 1) }
-/"?lost"?$/ { if (kept == 1) bad = 1 }
+/ log: lost / { if (kept == 1) bad = 1 }
 END { exit bad }
