@@ -407,8 +407,6 @@ void pv_machine_destroy(struct pv_machine *machine)
 	PV_ASSERT(!machine->destroyed);
 	pv_machine_silence(machine);
 	pv_machine_drop_ops(machine);
-	pv_machine_drop_nic_ops(machine);
-	pv_machine_drop_disk_ops(machine);
 	pv_agent_destroy(machine->agent);
 	pv_process_destroy(machine->process);
 	if (machine->keeper)

@@ -35,6 +35,8 @@ void pv_machine_silence(struct pv_machine *machine)
 	machine->watch = NULL;
 	pv_qmp_destroy(machine->qmp);
 	machine->qmp = NULL;
+	pv_machine_drop_nic_ops(machine); /* behind the replies that QMP still gave them */
+	pv_machine_drop_disk_ops(machine);
 }
 
 void pv_machine_fail(struct pv_machine *machine, enum pv_err err, bool kvm_failure, const char *fmt, ...)

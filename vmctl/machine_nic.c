@@ -190,7 +190,8 @@ static void remove_netdev(struct pv_nic_op *op)
 	char netdev[80];
 
 	op->unplugging = false;
-	evtimer_del(op->late);
+	if (op->late != NULL)
+		evtimer_del(op->late);
 	snprintf(netdev, sizeof(netdev), "%s-net", op->id);
 	add_text(args, "id", netdev);
 	pv_qmp_execute(op->machine->qmp, "netdev_del", args, 0, on_netdev_gone, op);
@@ -208,15 +209,6 @@ void pv_machine_device_deleted(struct pv_machine *machine, const char *id)
 	}
 }
 
-static void on_device_del(void *arg, enum pv_err err, struct json_object *ret, const struct pv_errmsg *msg)
-{
-	struct pv_nic_op *op = arg;
-
-	/* Else DEVICE_DELETED follows, or has come. */
-	if (err != PV_OK)
-		on_link(op, err, ret, msg);
-}
-
 /* The guest has to let go of it. */
 static void on_unplug_late(evutil_socket_t fd, short what, void *arg)
 {
@@ -232,16 +224,29 @@ static void on_unplug_late(evutil_socket_t fd, short what, void *arg)
 	pv_machine_leave(machine);
 }
 
+static void on_device_del(void *arg, enum pv_err err, struct json_object *ret, const struct pv_errmsg *msg)
+{
+	struct pv_nic_op *op = arg;
+
+	if (err != PV_OK) {
+		on_link(op, err, ret, msg);
+		return;
+	}
+	/* DEVICE_DELETED follows, or has come. No limit before: the reply must find `op`. */
+	if (!op->unplugging)
+		return;
+	op->late = evtimer_new(op->machine->base, on_unplug_late, op);
+	if (op->late == NULL)
+		PV_BUG("no event for VM %s", op->machine->name);
+	pv_machine_set_timer(op->late, UNPLUG_MS);
+}
+
 void pv_machine_unplug_nic(struct pv_machine *machine, const char *id, pv_machine_cb *cb, void *arg)
 {
 	struct pv_nic_op *op = new_op(machine, id, cb, arg);
 	struct json_object *args = json_object_new_object();
 
 	op->unplugging = true;
-	op->late = evtimer_new(machine->base, on_unplug_late, op);
-	if (op->late == NULL)
-		PV_BUG("no event for VM %s", machine->name);
-	pv_machine_set_timer(op->late, UNPLUG_MS);
 	add_text(args, "id", id);
 	pv_qmp_execute(machine->qmp, "device_del", args, 0, on_device_del, op);
 }

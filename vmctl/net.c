@@ -190,6 +190,11 @@ void pv_bridge_set_pair_rule(struct pv_bridge *bridge, uint32_t from, uint32_t t
 	pv_switch_set_pair_rule(bridge->sw, from, to, rule);
 }
 
+void pv_bridge_clear_pair_rules(struct pv_bridge *bridge)
+{
+	pv_switch_clear_pair_rules(bridge->sw);
+}
+
 void pv_bridge_set_isolated(struct pv_bridge *bridge, uint32_t member, bool isolated)
 {
 	pv_switch_set_isolated(bridge->sw, member, isolated);
@@ -260,11 +265,16 @@ void pv_bridge_thaw(struct pv_bridge *bridge)
 	pv_net_settle(bridge->net);
 }
 
-void pv_bridge_save(struct pv_bridge *bridge, struct pv_buf *out)
+size_t pv_bridge_save(struct pv_bridge *bridge, const uint32_t *members, size_t n, struct pv_buf *out)
 {
 	PV_ASSERT(pv_switch_is_frozen(bridge->sw));
 	take_in(bridge);
-	pv_switch_save(bridge->sw, out);
+	return pv_switch_save(bridge->sw, members, n, out);
+}
+
+size_t pv_bridge_under_way(const struct pv_bridge *bridge)
+{
+	return pv_switch_under_way(bridge->sw);
 }
 
 enum pv_err pv_bridge_load(struct pv_bridge *bridge, const void *data, size_t len, struct pv_errmsg *msg)

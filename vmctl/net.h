@@ -50,6 +50,7 @@ void pv_bridge_destroy(struct pv_bridge *bridge);
 void pv_bridge_set_rule(struct pv_bridge *bridge, const struct pv_net_rule *rule);
 /* A pair's; a zeroed rule removes it. Frames that have passed a rule are not touched by its change. */
 void pv_bridge_set_pair_rule(struct pv_bridge *bridge, uint32_t from, uint32_t to, const struct pv_net_rule *rule);
+void pv_bridge_clear_pair_rules(struct pv_bridge *bridge);
 /* Nothing to or from other members; the gateway, routes and uplink stay. */
 void pv_bridge_set_isolated(struct pv_bridge *bridge, uint32_t member, bool isolated);
 
@@ -118,12 +119,16 @@ void pv_capture_close(struct pv_capture *capture); /* NULL is fine; may be calle
  * that run take what is there in a moment; some may never), stop the guests, save. */
 void pv_bridge_freeze(struct pv_bridge *bridge);
 void pv_bridge_thaw(struct pv_bridge *bridge);
-/* Bytes (as the kernel counts them) that lie in the guests' sockets. */
+/* Bytes (as the kernel counts them) that lie in the guests' sockets, or in one guest's. */
 size_t pv_bridge_unread(const struct pv_bridge *bridge);
+size_t pv_port_unread(const struct pv_port *port);
 
 /* Appends the state of a frozen bridge; what its guests have sent is taken in first. It has: rules, isolation, learned addresses, random streams, frames under way with what remains of their delays (also those that
- * a guest has not taken from the port yet, but not those in its own socket). Not: routes, uplink, captures, counters. */
-void pv_bridge_save(struct pv_bridge *bridge, struct pv_buf *out);
+ * a guest has not taken from the port yet, but not those in its own socket). Not: routes, uplink, captures, counters. With `members`, the `n` that there are, it has what
+ * concerns them and the gateway alone: a frame counts if both its ends do. NULL: all. Returns how many frames are in it. */
+size_t pv_bridge_save(struct pv_bridge *bridge, const uint32_t *members, size_t n, struct pv_buf *out);
+/* Frames that are on the way, or in the queues of ports. */
+size_t pv_bridge_under_way(const struct pv_bridge *bridge);
 
 /* Gives a frozen bridge that state in place of its own. Members are found by the names of their ports; what concerns others is left out.
  * PV_ERR_CORRUPT, PV_ERR_VERSION: nothing has changed then. */

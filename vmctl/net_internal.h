@@ -62,7 +62,6 @@ void pv_net_settle(struct pv_net *net);
 /* ---- net_port.c ---- */
 void pv_port_output(void *arg); /* of pv_switch_ops */
 void pv_port_flush(struct pv_port *port);
-size_t pv_port_unread(const struct pv_port *port); /* bytes in the guest's socket */
 /* Reads what the guest has sent, at most `batches` full ones. */
 void pv_port_receive(struct pv_port *port, unsigned batches);
 

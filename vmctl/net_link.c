@@ -55,6 +55,13 @@ void pv_switch_set_pair_rule(struct pv_switch *sw, uint32_t from, uint32_t to, c
 	sw->n_pair_rules += pv_net_rule_is_none(rule) ? 0 : 1;
 }
 
+void pv_switch_clear_pair_rules(struct pv_switch *sw)
+{
+	for (struct link *link = sw->links; link; link = link->hh.next)
+		link->rule = (struct pv_net_rule){ .cut = false };
+	sw->n_pair_rules = 0;
+}
+
 /* ---- randomness: SplitMix64, a stream for each (from, to), so that what one pair meets does not depend on what others send ---- */
 
 static uint64_t next_random(uint64_t *state)

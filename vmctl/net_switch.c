@@ -342,6 +342,15 @@ void pv_switch_thaw(struct pv_switch *sw, uint64_t now)
 		sw->lag += now - sw->frozen_at;
 }
 
+size_t pv_switch_under_way(const struct pv_switch *sw)
+{
+	size_t n = sw->n_held;
+
+	for (size_t i = 0; i < sw->n_ports; i++)
+		n += sw->ports[i]->out_len;
+	return n;
+}
+
 bool pv_switch_is_frozen(const struct pv_switch *sw)
 {
 	return sw->frozen > 0;

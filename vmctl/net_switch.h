@@ -69,6 +69,7 @@ struct pv_net_counters *pv_switch_port_counters(struct pv_switch_port *port);
 /* As in net.h. */
 void pv_switch_set_rule(struct pv_switch *sw, const struct pv_net_rule *rule);
 void pv_switch_set_pair_rule(struct pv_switch *sw, uint32_t from, uint32_t to, const struct pv_net_rule *rule);
+void pv_switch_clear_pair_rules(struct pv_switch *sw);
 void pv_switch_set_isolated(struct pv_switch *sw, uint32_t member, bool isolated);
 enum pv_err pv_switch_route(struct pv_switch *a, struct pv_switch *b, struct pv_errmsg *msg) PV_MUST_CHECK;
 void pv_switch_unroute(struct pv_switch *a, struct pv_switch *b);
@@ -106,7 +107,8 @@ void pv_switch_thaw(struct pv_switch *sw, uint64_t now);
 bool pv_switch_is_frozen(const struct pv_switch *sw);
 
 /* As in net.h; the switch is frozen. The bytes: proto/network.proto. */
-void pv_switch_save(struct pv_switch *sw, struct pv_buf *out);
+size_t pv_switch_save(struct pv_switch *sw, const uint32_t *members, size_t n, struct pv_buf *out);
+size_t pv_switch_under_way(const struct pv_switch *sw);
 enum pv_err pv_switch_load(struct pv_switch *sw, const void *data, size_t len, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* Checks what must hold between calls; a bug otherwise. For tests. */

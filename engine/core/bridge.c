@@ -42,6 +42,8 @@ void pv_bridge_free_parts(struct pv_bridge *bridge)
 {
 	pv__bridge_settings__free_unpacked(bridge->settings, NULL);
 	pv_objects_free_list(&bridge->captures);
+	if (bridge->hold != NULL)
+		pv__hold_state__free_unpacked(bridge->hold, NULL);
 }
 
 /* ---- numbers ---- */

@@ -91,4 +91,12 @@ enum pv_err pv_captures_check_call(const struct pv_state *state, const Pv__Event
 void pv_captures_call_started(struct pv_state *state, const Pv__Event *event);
 void pv_captures_call_ended(struct pv_state *state, const struct pv_call *call, bool succeeded);
 
+/* ---- bridge_hold.c ---- */
+enum pv_err pv_hold_check_call(const struct pv_bridge *bridge, const Pv__FramesCall *call,
+                               struct pv_errmsg *msg) PV_MUST_CHECK;
+void pv_hold_call_started(struct pv_bridge *bridge, uint64_t id, const Pv__FramesCall *call);
+void pv_hold_call_ended(struct pv_state *state, const struct pv_call *call, bool succeeded);
+enum pv_err pv_hold_validate(const struct pv_state *state, const struct pv_bridge *bridge,
+                             struct pv_errmsg *msg) PV_MUST_CHECK;
+
 #endif

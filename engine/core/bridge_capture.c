@@ -61,6 +61,8 @@ enum pv_err pv_captures_check_call(const struct pv_state *state, const Pv__Event
 		return check_stream(bridge, call->read_capture->stream, msg);
 	case PV__CALL_STARTED__OP_CLOSE_CAPTURE:
 		return check_stream(bridge, call->close_capture->stream, msg);
+	case PV__CALL_STARTED__OP_FRAMES:
+		return pv_hold_check_call(bridge, call->frames, msg);
 	default:
 		return PV_OK;
 	}
@@ -82,6 +84,8 @@ void pv_captures_call_started(struct pv_state *state, const Pv__Event *event)
 	const struct pv_vm *vm;
 	struct pv_object *object;
 
+	if (call->op_case == PV__CALL_STARTED__OP_FRAMES)
+		pv_hold_call_started(bridge, call->id, call->frames);
 	if (call->op_case == PV__CALL_STARTED__OP_CLOSE_CAPTURE)
 		remove_capture(bridge, find_capture(bridge, call->close_capture->stream));
 	if (call->op_case != PV__CALL_STARTED__OP_OPEN_CAPTURE)

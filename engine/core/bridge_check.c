@@ -148,5 +148,7 @@ enum pv_err pv_bridge_validate(const struct pv_state *state, const struct pv_bri
 	}
 	if (err == PV_OK)
 		err = check_routes(state, bridge, msg);
+	if (err == PV_OK)
+		err = pv_hold_validate(state, bridge, msg);
 	return err == PV_OK ? check_captures(state, bridge, msg) : err;
 }

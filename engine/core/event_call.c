@@ -252,6 +252,8 @@ static bool outcome_fits(Pv__CallStarted__OpCase op, Pv__CallEnded__OutcomeCase 
 		return outcome == PV__CALL_ENDED__OUTCOME_FIXTURE;
 	case PV__CALL_STARTED__OP_NIC_COUNTERS:
 		return outcome == PV__CALL_ENDED__OUTCOME_NIC_COUNTERS;
+	case PV__CALL_STARTED__OP_FRAMES:
+		return outcome == PV__CALL_ENDED__OUTCOME_FRAMES;
 	default:
 		return outcome == PV__CALL_ENDED__OUTCOME_DONE;
 	}
@@ -364,6 +366,7 @@ static enum pv_err apply_ended(struct pv_state *state, const Pv__Event *event, s
 	if (vm != NULL)
 		move_vm(state, vm, call, event, outcome);
 	pv_captures_call_ended(state, call, outcome == PV_VM_OUTCOME_OK);
+	pv_hold_call_ended(state, call, outcome == PV_VM_OUTCOME_OK);
 	pv_call_remove(state, call);
 	return PV_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "engine/core/bridge.h"
 #include "engine/core/disks_internal.h"
+#include "proto/copy.h"
 
 #define BREACH(...) return pv_err_set(msg, PV_ERR_CORRUPT, __VA_ARGS__)
 
@@ -183,6 +184,7 @@ static enum pv_err load_bridge(struct pv_state *state, const Pv__BridgeNode *nod
 	if (home->res.file != node->file)
 		BREACH("bridge %u has a home in another file", node->id);
 	bridge = pv_bridge_add(state, node->id, node->name, home, node->settings);
+	bridge->hold = node->hold != NULL ? pv_message_copy(&node->hold->base) : NULL;
 	return load_objects(&bridge->captures, node->captures, node->n_captures, msg);
 }
 

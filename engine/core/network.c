@@ -7,7 +7,8 @@
 bool pv_call_is_of_bridge(Pv__CallStarted__OpCase op)
 {
 	return op == PV__CALL_STARTED__OP_UPLINK || op == PV__CALL_STARTED__OP_OPEN_CAPTURE ||
-	       op == PV__CALL_STARTED__OP_READ_CAPTURE || op == PV__CALL_STARTED__OP_CLOSE_CAPTURE;
+	       op == PV__CALL_STARTED__OP_READ_CAPTURE || op == PV__CALL_STARTED__OP_CLOSE_CAPTURE ||
+	       op == PV__CALL_STARTED__OP_FRAMES;
 }
 
 uint32_t pv_call_bridge(const Pv__CallStarted *call)
@@ -25,6 +26,8 @@ uint32_t pv_call_bridge(const Pv__CallStarted *call)
 		return call->read_capture->bridge;
 	case PV__CALL_STARTED__OP_CLOSE_CAPTURE:
 		return call->close_capture->bridge;
+	case PV__CALL_STARTED__OP_FRAMES:
+		return call->frames->bridge;
 	default:
 		return 0;
 	}

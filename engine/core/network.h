@@ -15,6 +15,16 @@ uint32_t pv_state_bridge_vm(const struct pv_state *state, uint32_t id, const cha
 bool pv_state_capture(const struct pv_state *state, uint32_t bridge, uint64_t id, struct pv_object_view *out);
 bool pv_state_capture_after(const struct pv_state *state, uint32_t bridge, uint64_t after, struct pv_object_view *out);
 
+/* Time stands still on a bridge, from the intent that stops it until the outcome of the one that lets it go on (or until the first fails). */
+struct pv_hold_view {
+	uint64_t call;
+	bool done;                  /* the call has ended */
+	bool ends;                  /* the call lets it go on */
+	ProtobufCBinaryData loaded; /* path of the file whose frames it has; empty: none */
+};
+/* False: it does not. */
+bool pv_state_hold(const struct pv_state *state, uint32_t bridge, struct pv_hold_view *out);
+
 /* ---- in settings; NULL or false if there is none ---- */
 const Pv__Attachment *pv_bridge_member(const Pv__BridgeSettings *settings, const char *name);
 const Pv__Attachment *pv_bridge_member_vm(const Pv__BridgeSettings *settings, uint32_t vm);

@@ -145,6 +145,7 @@ static void put_bridge(Pv__BridgeNode *node, const struct pv_resource *bridge)
 	SET(node, home, bridge->home->res.id);
 	if (pv__bridge_settings__get_packed_size(((const struct pv_bridge *)bridge)->settings) > 0)
 		node->settings = ((const struct pv_bridge *)bridge)->settings;
+	node->hold = ((const struct pv_bridge *)bridge)->hold;
 	node->captures = put_objects(&((const struct pv_bridge *)bridge)->captures, &node->n_captures);
 }
 

@@ -132,6 +132,7 @@ struct pv_bridge {
 	struct pv_resource res;         /* first */
 	Pv__BridgeSettings *settings;   /* never NULL */
 	struct pv_object_list captures; /* by id */
+	Pv__HoldState *hold;            /* NULL: time goes on */
 };
 
 struct pv_file {

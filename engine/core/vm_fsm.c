@@ -164,6 +164,7 @@ static const struct {
 	{ PV__CALL_STARTED__OP_DISK_SIZE, "disk_size", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_READ_SECTORS, "read_sectors", PV_VM_OP_HOST },
 	{ PV__CALL_STARTED__OP_WRITE_SECTORS, "write_sectors", PV_VM_OP_HOST },
+	{ PV__CALL_STARTED__OP_FRAMES, "frames", PV_VM_OP_HOST },
 };
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))

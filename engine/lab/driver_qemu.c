@@ -25,6 +25,8 @@ void qemu_call_report(struct qemu_call *call, Pv__CallEnded *ended)
 	call->reported = true;
 	if (call->vm->boot == call)
 		call->vm->boot = NULL;
+	if (call->vm->save == call)
+		call->vm->save = NULL;
 	ended->has_id = 1;
 	ended->id = call->id;
 	pv_engine_call_done(call->vm->driver->engine, ended);

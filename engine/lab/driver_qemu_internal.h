@@ -141,8 +141,9 @@ struct qemu_vm {
 	bool resumes;      /* go() is for it, and QEMU has not let it go on yet: what cannot begin before waits */
 	struct qemu_call *reset;
 	uint64_t reset_ms;
-	struct qemu_call *save; /* a snapshot; waits for the agent */
+	struct qemu_call *save; /* a snapshot; waits for the agent, or for QEMU to tell of NICs */
 	char *save_path;
+	bool save_paused;
 	char *refusal; /* why it cannot be attached, for `later` */
 	enum pv_err refused_err;
 	struct pv_deferred later;
@@ -228,7 +229,7 @@ void qemu_forget_boot_id(struct qemu_vm *vm);
 enum pv_err qemu_look(void *self, const char *path, const char *profile, const Pv__VmSpec *spec,
                       struct pv_snapshot_facts *facts, struct pv_errmsg *msg) PV_MUST_CHECK;
 void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot);
-/* The agent of a VM that was taken over has answered: takes the snapshot that waits for that, if there is one. */
+/* The agent of a VM that was taken over has answered, or QEMU has told of its NICs: takes the snapshot that waits for that, if there is one and all is there. */
 void qemu_save_late(struct qemu_vm *vm);
 void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore);
 /* The VM ends: so does what was at work for it. */

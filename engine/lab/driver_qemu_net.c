@@ -53,6 +53,7 @@ struct qemu_bridge *qemu_bridge_get(struct qemu_driver *driver, uint32_t id)
 	struct qemu_bridge *bridge = qemu_bridge_find(driver, id);
 	struct pv_errmsg msg = { 0 };
 	struct pv_bridge *made = NULL;
+	struct pv_hold_view hold;
 
 	if (bridge != NULL || pv_state_bridge_settings(state_of(driver), id) == NULL)
 		return bridge;
@@ -66,6 +67,7 @@ struct qemu_bridge *qemu_bridge_get(struct qemu_driver *driver, uint32_t id)
 	bridge->bridge = made;
 	LIST_INIT(&bridge->captures);
 	HASH_ADD(hh, driver->nets.bridges, id, sizeof(bridge->id), bridge);
+	qemu_bridge_hold(bridge, pv_state_hold(state_of(driver), id, &hold));
 	return bridge;
 }
 
@@ -213,6 +215,24 @@ void qemu_bridge_apply_rules(struct qemu_driver *driver, struct qemu_bridge *bri
 	want_pairs(bridge, settings);
 	apply_pairs(bridge);
 	apply_isolation(bridge, settings);
+}
+
+void qemu_bridge_renew_rules(struct qemu_driver *driver, struct qemu_bridge *bridge)
+{
+	static const struct pv_net_rule none;
+	const Pv__BridgeSettings *settings = pv_state_bridge_settings(state_of(driver), bridge->id);
+	struct qemu_pair *pair, *next;
+
+	HASH_ITER (hh, bridge->pairs, pair, next) {
+		HASH_DEL(bridge->pairs, pair);
+		free(pair);
+	}
+	pv_bridge_set_rule(bridge->bridge, &none);
+	pv_bridge_clear_pair_rules(bridge->bridge);
+	bridge->rule = none;
+	for (size_t i = 0; i < settings->n_members; i++)
+		pv_bridge_set_isolated(bridge->bridge, settings->members[i]->host, false);
+	qemu_bridge_apply_rules(driver, bridge);
 }
 
 /* ---- routes, uplink ---- */

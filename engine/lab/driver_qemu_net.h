@@ -14,6 +14,8 @@ struct qemu_bridge *qemu_bridge_get(struct qemu_driver *driver, uint32_t id);
 struct qemu_bridge *qemu_bridge_find(struct qemu_driver *driver, uint32_t id);
 /* Ports have come or gone: rules between members act on those that are there. */
 void qemu_bridge_apply_rules(struct qemu_driver *driver, struct qemu_bridge *bridge);
+/* The switch has rules of a snapshot: it gets those of the state instead. */
+void qemu_bridge_renew_rules(struct qemu_driver *driver, struct qemu_bridge *bridge);
 void qemu_nets_destroy(struct qemu_driver *driver);
 
 /* ---- driver_qemu_nic.c ---- */
@@ -41,7 +43,24 @@ void qemu_nics_free(struct qemu_vm *vm);
 /* A NicCall or NicCountersCall. False if it is none. */
 bool qemu_nic_call(struct qemu_call *call, const Pv__CallStarted *started);
 bool qemu_is_nic_call(const struct qemu_call *call);
+/* QEMU has the NICs that it is to have, as far as it can. */
+bool qemu_nics_are_settled(const struct qemu_vm *vm);
 struct qemu_nic *qemu_nic_on(struct qemu_vm *vm, uint32_t bridge);
+
+/* ---- driver_qemu_nic_guest.c ---- */
+
+struct qemu_telling {
+	Pva__Network network;
+	void **blocks; /* what it points to */
+	size_t n_blocks;
+};
+/* All of a guest's networks, for a zeroed struct; of NICs those that QEMU has. */
+void qemu_telling_compose(struct qemu_vm *vm, struct qemu_telling *telling);
+void qemu_telling_free(struct qemu_telling *telling);
+
+/* ---- driver_qemu_frames.c ---- */
+/* Time stands still on it, or goes on. Repeating it is fine. */
+void qemu_bridge_hold(struct qemu_bridge *bridge, bool held);
 
 /* ---- driver_qemu_net_call.c: calls on bridges ---- */
 void qemu_net_call(struct qemu_driver *driver, const Pv__CallStarted *started);

@@ -1,9 +1,10 @@
-/* Calls on bridges: the uplink, captures. */
+/* Calls on bridges: the uplink, captures; frames are in driver_qemu_frames.c. */
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/lab/driver_qemu_net.h"
+#include "engine/lab/driver_qemu_net_call.h"
+#include "proto/copy.h"
 
 #define HEADER_BYTES 24u /* of a pcap file */
 
@@ -18,21 +19,6 @@ struct qemu_capture {
 	LIST_ENTRY(qemu_capture) link;
 };
 
-struct qemu_net_call {
-	uint64_t id;
-	Pv__CallStarted__OpCase op;
-	struct qemu_driver *driver;
-	uint32_t bridge;
-	uint32_t nic_of;
-	uint64_t stream;
-	uint64_t offset;
-	uint32_t max;
-	struct event *timer; /* NULL: none */
-	bool late;
-	struct pv_deferred later;
-	LIST_ENTRY(qemu_net_call) link;
-};
-
 /* ---- reporting ---- */
 
 static void free_call(struct qemu_net_call *call)
@@ -41,10 +27,12 @@ static void free_call(struct qemu_net_call *call)
 	if (call->timer != NULL)
 		event_free(call->timer);
 	LIST_REMOVE(call, link);
+	if (call->frames != NULL)
+		pv__frames_call__free_unpacked(call->frames, NULL);
 	free(call);
 }
 
-static void report(struct qemu_net_call *call, Pv__CallEnded *ended)
+void qemu_net_report(struct qemu_net_call *call, Pv__CallEnded *ended)
 {
 	struct pv_engine *engine = call->driver->engine;
 
@@ -54,7 +42,7 @@ static void report(struct qemu_net_call *call, Pv__CallEnded *ended)
 	pv_engine_call_done(engine, ended);
 }
 
-static void report_error(struct qemu_net_call *call, Pv__ErrorKind kind, const char *text)
+void qemu_net_report_error(struct qemu_net_call *call, Pv__ErrorKind kind, const char *text)
 {
 	Pv__CallEnded ended = PV__CALL_ENDED__INIT;
 	Pv__CallError error = PV__CALL_ERROR__INIT;
@@ -64,7 +52,7 @@ static void report_error(struct qemu_net_call *call, Pv__ErrorKind kind, const c
 	error.message = (char *)(uintptr_t)text;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_ERROR;
 	ended.error = &error;
-	report(call, &ended);
+	qemu_net_report(call, &ended);
 }
 
 static void report_done(struct qemu_net_call *call)
@@ -74,7 +62,7 @@ static void report_done(struct qemu_net_call *call)
 
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_DONE;
 	ended.done = &done;
-	report(call, &ended);
+	qemu_net_report(call, &ended);
 }
 
 /* ---- captures ---- */
@@ -187,7 +175,7 @@ static void report_data(struct qemu_net_call *call, struct pv_bytes data, bool e
 	out.has_timed_out = out.timed_out = call->late && data.len == 0 && !eof;
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_STREAM_DATA;
 	ended.stream_data = &out;
-	report(call, &ended);
+	qemu_net_report(call, &ended);
 }
 
 static void read_now(struct qemu_net_call *call)
@@ -240,13 +228,13 @@ static void open_now(struct qemu_net_call *call)
 	Pv__SpawnResult spawned = PV__SPAWN_RESULT__INIT;
 
 	if (open_capture(call->driver, call->bridge, call->nic_of, call->id) == NULL) {
-		report_error(call, PV__ERROR_KIND__ERROR_KIND_FAILED,
-		             "there is no such NIC on the bridge now: not booted?");
+		qemu_net_report_error(call, PV__ERROR_KIND__ERROR_KIND_FAILED,
+		                      "there is no such NIC on the bridge now: not booted?");
 		return;
 	}
 	ended.outcome_case = PV__CALL_ENDED__OUTCOME_SPAWNED;
 	ended.spawned = &spawned;
-	report(call, &ended);
+	qemu_net_report(call, &ended);
 }
 
 static void close_now(struct qemu_net_call *call)
@@ -259,7 +247,8 @@ static void close_now(struct qemu_net_call *call)
 	for (other = LIST_FIRST(&call->driver->nets.calls); other != NULL; other = next) {
 		next = LIST_NEXT(other, link);
 		if (other->op == PV__CALL_STARTED__OP_READ_CAPTURE && other->stream == call->stream)
-			report_error(other, PV__ERROR_KIND__ERROR_KIND_CANCELED, "the capture was closed meanwhile");
+			qemu_net_report_error(other, PV__ERROR_KIND__ERROR_KIND_CANCELED,
+			                      "the capture was closed meanwhile");
 	}
 	report_done(call);
 }
@@ -269,7 +258,7 @@ static void uplink_now(struct qemu_net_call *call)
 	const struct qemu_bridge *bridge = qemu_bridge_find(call->driver, call->bridge);
 
 	if (bridge != NULL && bridge->uplink_error != NULL)
-		report_error(call, PV__ERROR_KIND__ERROR_KIND_FAILED, bridge->uplink_error);
+		qemu_net_report_error(call, PV__ERROR_KIND__ERROR_KIND_FAILED, bridge->uplink_error);
 	else
 		report_done(call);
 }
@@ -285,6 +274,9 @@ static void carry_out(void *arg)
 	case PV__CALL_STARTED__OP_OPEN_CAPTURE:
 		open_now(call);
 		break;
+	case PV__CALL_STARTED__OP_FRAMES:
+		qemu_frames_now(call);
+		break;
 	case PV__CALL_STARTED__OP_READ_CAPTURE:
 		read_now(call);
 		break;
@@ -294,11 +286,12 @@ static void carry_out(void *arg)
 	}
 }
 
-static void set_timer(struct qemu_net_call *call, uint64_t ms)
+void qemu_net_timer(struct qemu_net_call *call, uint64_t ms)
 {
 	struct timeval after = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
 
-	call->timer = evtimer_new(pv_engine_base(call->driver->engine), on_late, call);
+	if (call->timer == NULL)
+		call->timer = evtimer_new(pv_engine_base(call->driver->engine), on_late, call);
 	if (call->timer == NULL || evtimer_add(call->timer, &after) != 0)
 		PV_BUG("libevent gives no timer");
 }
@@ -320,8 +313,10 @@ void qemu_net_call(struct qemu_driver *driver, const Pv__CallStarted *started)
 		call->stream = started->read_capture->stream;
 		call->offset = started->read_capture->offset;
 		call->max = started->read_capture->max;
-		set_timer(call, started->read_capture->timeout_ms);
+		qemu_net_timer(call, started->read_capture->timeout_ms);
 	}
+	if (call->op == PV__CALL_STARTED__OP_FRAMES)
+		call->frames = pv_message_copy(&started->frames->base);
 	LIST_INSERT_HEAD(&driver->nets.calls, call, link);
 	pv_engine_defer(driver->engine, &call->later);
 }
@@ -333,7 +328,10 @@ bool qemu_net_cancel(struct qemu_driver *driver, uint64_t id)
 	LIST_FOREACH (call, &driver->nets.calls, link) {
 		if (call->id != id)
 			continue;
-		report_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled");
+		if (call->frames != NULL)
+			qemu_frames_cancel(call);
+		else
+			qemu_net_report_error(call, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled");
 		return true;
 	}
 	return false;

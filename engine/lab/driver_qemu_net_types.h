@@ -35,6 +35,8 @@ struct qemu_bridge {
 	size_t n_routes;
 	bool uplink;
 	char *uplink_error; /* why there is none although it is wished */
+	bool held;          /* its time stands still */
+	bool loaded;        /* with what a file has */
 	LIST_HEAD(, qemu_capture) captures;
 	UT_hash_handle hh;
 };

@@ -11,8 +11,6 @@
 #include "engine/lab/driver_qemu_net.h"
 #include "proto/copy.h"
 
-#define WAIT_MS 5000u /* for an interface to appear in the guest */
-
 static const struct pv_state *state_of(const struct qemu_vm *vm)
 {
 	return pv_engine_state(vm->driver->engine);
@@ -235,199 +233,6 @@ static bool change_next(struct qemu_vm *vm)
 }
 
 /* ---- the guest ---- */
-
-/* Messages that live until the request is packed. */
-struct telling {
-	Pva__Network network;
-	void **blocks; /* to be freed */
-	size_t n_blocks;
-};
-
-static void *block(struct telling *telling, size_t size)
-{
-	telling->blocks = pv_xrealloc(telling->blocks, (telling->n_blocks + 1) * sizeof(*telling->blocks));
-	telling->blocks[telling->n_blocks] = pv_xcalloc(1, size);
-	return telling->blocks[telling->n_blocks++];
-}
-
-static ProtobufCBinaryData bytes(struct telling *telling, const void *data, size_t len)
-{
-	return (ProtobufCBinaryData){ .data = memcpy(block(telling, len), data, len), .len = len };
-}
-
-static void free_telling(struct telling *telling)
-{
-	for (size_t i = 0; i < telling->n_blocks; i++)
-		free(telling->blocks[i]);
-	free(telling->blocks);
-	free(telling->network.interfaces);
-	free(telling->network.names);
-}
-
-/* To a network `to` of `len` bytes (4 or 16; prefix 0: everywhere), by the gateway of the bridge. */
-static void add_route(struct telling *telling, Pva__Interface *interface, const uint8_t *to, size_t len,
-                      uint32_t prefix, const uint8_t *gateway)
-{
-	Pva__NetworkRoute *route = block(telling, sizeof(*route));
-	Pva__NetworkRoute **routes = block(telling, (interface->n_routes + 1) * sizeof(Pva__NetworkRoute *));
-
-	pva__network_route__init(route);
-	route->has_prefix = route->has_gateway = 1;
-	route->prefix = prefix;
-	route->gateway = bytes(telling, gateway, len);
-	route->has_to = prefix > 0;
-	if (prefix > 0)
-		route->to = bytes(telling, to, len);
-	if (interface->n_routes > 0)
-		memcpy(routes, interface->routes, interface->n_routes * sizeof(*routes));
-	routes[interface->n_routes++] = route;
-	interface->routes = routes;
-}
-
-/* Is there a route between the two, whoever declared it? */
-static bool are_routed(const struct pv_state *state, uint32_t a, uint32_t b)
-{
-	const Pv__BridgeSettings *settings = pv_state_bridge_settings(state, a);
-
-	for (size_t i = 0; i < settings->n_routes; i++)
-		if (settings->routes[i] == b)
-			return true;
-	settings = pv_state_bridge_settings(state, b);
-	for (size_t i = 0; i < settings->n_routes; i++)
-		if (settings->routes[i] == a)
-			return true;
-	return false;
-}
-
-static void add_routes(struct qemu_vm *vm, const struct qemu_nic *nic, struct telling *telling,
-                       Pva__Interface *interface, bool *has_default)
-{
-	const struct pv_state *state = state_of(vm);
-	struct pv_net_addr gateway = pv_net_addr(nic->number, PV_NET_HOST_GATEWAY);
-	struct pv_bridge_view view;
-
-	if (!pv_state_bridge(state, nic->bridge, &view))
-		return;
-	for (uint32_t id = pv_state_next_bridge(state, view.file, 0); id != 0;
-	     id = pv_state_next_bridge(state, view.file, id)) {
-		struct pv_net_addr to;
-
-		if (id == nic->bridge || !are_routed(state, nic->bridge, id) ||
-		    pv_state_bridge_settings(state, id)->number == 0)
-			continue;
-		to = pv_net_addr(pv_state_bridge_settings(state, id)->number, PV_NET_HOST_GATEWAY);
-		memset(to.ip4 + 2, 0, 2);
-		memset(to.ip6 + 8, 0, 8);
-		add_route(telling, interface, to.ip4, 4, PV_NET_IP4_PREFIX, gateway.ip4);
-		add_route(telling, interface, to.ip6, 16, PV_NET_IP6_PREFIX, gateway.ip6);
-	}
-	if (*has_default || !pv_state_bridge_settings(state, nic->bridge)->uplink)
-		return;
-	*has_default = true;
-	add_route(telling, interface, NULL, 4, 0, gateway.ip4);
-	telling->network.has_nameserver = 1;
-	telling->network.nameserver = bytes(telling, pv_net_addr(nic->number, PV_NET_HOST_DNS).ip4, 4);
-}
-
-static void add_interface(struct qemu_vm *vm, const struct qemu_nic *nic, struct telling *telling, bool *has_default)
-{
-	Pva__Interface *interface = block(telling, sizeof(*interface));
-	struct pv_net_addr addr = pv_net_addr(nic->number, nic->host);
-	Pva__Network *network = &telling->network;
-
-	pva__interface__init(interface);
-	interface->has_mac = interface->has_ip4 = interface->has_ip4_prefix = interface->has_ip6 =
-	    interface->has_ip6_prefix = interface->has_carrier = 1;
-	interface->mac = bytes(telling, addr.mac, sizeof(addr.mac));
-	interface->ip4 = bytes(telling, addr.ip4, sizeof(addr.ip4));
-	interface->ip4_prefix = PV_NET_IP4_PREFIX;
-	interface->ip6 = bytes(telling, addr.ip6, sizeof(addr.ip6));
-	interface->ip6_prefix = PV_NET_IP6_PREFIX;
-	interface->carrier = nic->want_up;
-	interface->has_bare = interface->bare = !nic->want_port;
-	if (nic->want_port)
-		add_routes(vm, nic, telling, interface, has_default);
-	network->interfaces =
-	    pv_xrealloc(network->interfaces, (network->n_interfaces + 1) * sizeof(*network->interfaces));
-	network->interfaces[network->n_interfaces++] = interface;
-}
-
-/* '#' begins a comment in /etc/hosts. */
-static char *host_name(struct telling *telling, const char *name, const char *domain)
-{
-	size_t len = strlen(name) + (domain != NULL ? strlen(domain) + 1 : 0);
-	char *text = block(telling, len + 1);
-
-	snprintf(text, len + 1, "%s%s%s", name, domain != NULL ? "." : "", domain != NULL ? domain : "");
-	for (char *at = text; *at != '\0'; at++)
-		if (*at == '#')
-			*at = '-';
-	return text;
-}
-
-static bool has_name(const Pva__Network *network, const char *name)
-{
-	for (size_t i = 0; i < network->n_names; i++)
-		if (strcmp(network->names[i]->name, name) == 0)
-			return true;
-	return false;
-}
-
-static void add_name(struct telling *telling, const uint8_t ip4[4], char *text)
-{
-	Pva__Network *network = &telling->network;
-	Pva__HostName *name;
-
-	if (has_name(network, text))
-		return;
-	name = block(telling, sizeof(*name));
-	pva__host_name__init(name);
-	name->has_address = 1;
-	name->address = bytes(telling, ip4, 4);
-	name->name = text;
-	network->names = pv_xrealloc(network->names, (network->n_names + 1) * sizeof(*network->names));
-	network->names[network->n_names++] = name;
-}
-
-/* Of all who are on a bridge that the VM is on; a plain name means the first such bridge. */
-static void add_names(struct qemu_vm *vm, uint32_t bridge, struct telling *telling)
-{
-	const Pv__BridgeSettings *settings = pv_state_bridge_settings(state_of(vm), bridge);
-	struct pv_bridge_view view;
-
-	if (pv_bridge_member_vm(settings, vm->id) == NULL || !pv_state_bridge(state_of(vm), bridge, &view))
-		return;
-	for (size_t i = 0; i < settings->n_members; i++) {
-		const Pv__Attachment *member = settings->members[i];
-		struct pv_net_addr addr = pv_net_addr(settings->number, member->host);
-
-		if (member->gone)
-			continue;
-		add_name(telling, addr.ip4, host_name(telling, member->name, view.name));
-		add_name(telling, addr.ip4, host_name(telling, member->name, NULL));
-	}
-}
-
-static void compose(struct qemu_vm *vm, struct telling *telling)
-{
-	const struct pv_state *state = state_of(vm);
-	bool has_default = false;
-	struct pv_vm_view view;
-	struct qemu_nic *nic;
-
-	pva__network__init(&telling->network);
-	telling->network.has_wait_ms = 1;
-	telling->network.wait_ms = WAIT_MS;
-	LIST_FOREACH (nic, &vm->net.nics, link)
-		if (nic->wanted && nic->plugged)
-			add_interface(vm, nic, telling, &has_default);
-	if (!pv_state_vm(state, vm->id, &view))
-		return;
-	for (uint32_t id = pv_state_next_bridge(state, view.file, 0); id != 0;
-	     id = pv_state_next_bridge(state, view.file, id))
-		add_names(vm, id, telling);
-}
-
 static void told(void *arg, struct pv_guest_op *op, enum pv_err err, const struct pv_guest_result *result,
                  int sys_errno, const struct pv_errmsg *msg)
 {
@@ -449,10 +254,10 @@ static void told(void *arg, struct pv_guest_op *op, enum pv_err err, const struc
 /* True if the guest is being told now. One that has no network, and never had one, is told nothing. */
 static bool tell(struct qemu_vm *vm)
 {
-	struct telling telling = { .n_blocks = 0 };
+	struct qemu_telling telling = { .n_blocks = 0 };
 	bool nothing, again;
 
-	compose(vm, &telling);
+	qemu_telling_compose(vm, &telling);
 	nothing = telling.network.n_interfaces == 0 && telling.network.n_names == 0 && vm->net.told.len == 0;
 	pv_buf_clear(&vm->net.sending);
 	pv_buf_reserve(&vm->net.sending, pva__network__get_packed_size(&telling.network));
@@ -462,7 +267,7 @@ static bool tell(struct qemu_vm *vm)
 	vm->net.must_tell = false;
 	if (!nothing && !again)
 		vm->net.telling = pv_guest_network(pv_machine_agent(vm->machine), &telling.network, told, vm);
-	free_telling(&telling);
+	qemu_telling_free(&telling);
 	return vm->net.telling != NULL;
 }
 
@@ -524,11 +329,30 @@ static void all_is_done(struct qemu_vm *vm)
 	finish_nic_calls(vm, false);
 }
 
+/* Of a machine that another runner started, QEMU is asked at once, whether its guest answers or not: a snapshot must know what is plugged. */
+static bool may_change(const struct qemu_vm *vm)
+{
+	return vm->machine != NULL && (vm->net.up || (vm->taken_over && !vm->attaching));
+}
+
+bool qemu_nics_are_settled(const struct qemu_vm *vm)
+{
+	const struct qemu_nic *nic;
+
+	LIST_FOREACH (nic, &vm->net.nics, link)
+		if (nic == vm->net.busy || (nic->wanted != nic->plugged && nic->trouble == NULL))
+			return false;
+	return true;
+}
+
 static void step(struct qemu_vm *vm)
 {
-	if (vm->machine == NULL || !vm->net.up || vm->net.busy != NULL || vm->net.telling != NULL)
+	if (!may_change(vm) || vm->net.busy != NULL || vm->net.telling != NULL)
 		return;
 	if (change_next(vm))
+		return;
+	qemu_save_late(vm);
+	if (!vm->net.up)
 		return;
 	if (!vm->net.paused && tell(vm))
 		return;

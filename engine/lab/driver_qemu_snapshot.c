@@ -10,11 +10,11 @@
 
 #include "engine/lab/driver_qemu_net.h"
 #include "engine/lab/driver_qemu_template.h"
-#include "engine/lab/job.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
 #include "vmctl/disk_file.h"
 #include "vmctl/image.h"
+#include "vmctl/job.h"
 #include "vmctl/qemu_args.h"
 #include "vmctl/snapshot_store.h"
 
@@ -273,9 +273,11 @@ void qemu_save_late(struct qemu_vm *vm)
 {
 	struct qemu_call *call = vm->save;
 
+	if (call == NULL || is_met_anew(vm) || !qemu_nics_are_settled(vm))
+		return;
 	vm->save = NULL;
-	if (call != NULL && !call->reported)
-		save_now(call, vm->save_path, false);
+	if (!call->reported)
+		save_now(call, vm->save_path, vm->save_paused);
 }
 
 /* What a runner that was killed had written of the same file: it has another name until it is whole. */
@@ -302,14 +304,11 @@ void qemu_snapshot(struct qemu_call *call, const Pv__SnapshotCall *snapshot)
 
 	if (call->again)
 		remove_cut(path);
-	if (is_met_anew(call->vm)) {
-		call->vm->save = call;
-		free(call->vm->save_path);
-		call->vm->save_path = path;
-		return;
-	}
-	save_now(call, path, snapshot->paused);
-	free(path);
+	call->vm->save = call;
+	free(call->vm->save_path);
+	call->vm->save_path = path;
+	call->vm->save_paused = snapshot->paused;
+	qemu_save_late(call->vm);
 }
 
 /* ---- a thread makes the file mappable, if it is not ---- */
@@ -556,6 +555,8 @@ static void opened(void *arg)
 		qemu_console_poll(vm);
 }
 
+static const struct pv_job_ops opening = { .work = open_file, .done = opened };
+
 static void copy_spec(struct qemu_vm *vm, const Pv__VmSpec *spec)
 {
 	size_t len = pv__vm_spec__get_packed_size(spec);
@@ -594,7 +595,13 @@ void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore)
 	vm->disk_files |= work->n_disks > 0;
 	LIST_INSERT_HEAD(&vm->driver->restores, work, link);
 	vm->restore_work = work;
-	work->job = pv_job_start(pv_engine_base(vm->driver->engine), false, open_file, opened, work);
+	err = pv_job_start(pv_engine_base(vm->driver->engine), &opening, work, &work->job, &msg);
+	if (err != PV_OK) {
+		vm->restore_work = NULL;
+		work_free(work);
+		rmdir(vm->socket_dir);
+		qemu_call_refuse(call, PV__ERROR_KIND__ERROR_KIND_FAILED, "%s", msg.text);
+	}
 }
 
 void qemu_restore_forget(struct qemu_vm *vm)

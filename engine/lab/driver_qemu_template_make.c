@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "engine/lab/driver_qemu_template.h"
-#include "engine/lab/job.h"
 #include "proto/mem.h"
+#include "vmctl/job.h"
 
 /* Templates that no run has used for long make room. */
 #define STORE_MAX (4ull << 30)
@@ -41,9 +41,13 @@ static struct qemu_template_work *work_new(struct qemu_template *template, char 
 	return work;
 }
 
-static void start_job(struct qemu_template_work *work, bool lazy, void (*run)(void *arg), void (*done)(void *arg))
+static void start_job(struct qemu_template_work *work, const struct pv_job_ops *ops)
 {
-	work->job = pv_job_start(pv_engine_base(work->template->all->driver->engine), lazy, run, done, work);
+	struct event_base *base = pv_engine_base(work->template->all->driver->engine);
+	struct pv_errmsg msg;
+
+	if (pv_job_start(base, ops, work, &work->job, &msg) != PV_OK)
+		PV_BUG("%s", msg.text);
 }
 
 static void work_free(struct qemu_template_work *work)
@@ -112,6 +116,8 @@ static void loaded(void *arg)
 	work_free(arg);
 }
 
+static const struct pv_job_ops loading = { .work = load, .done = loaded };
+
 /* ---- into the store ---- */
 
 static void install(void *arg)
@@ -142,6 +148,8 @@ static void installed(void *arg)
 	install_ended(arg);
 	work_free(arg);
 }
+
+static const struct pv_job_ops installing = { .work = install, .done = installed, .lazy = true };
 
 /* ---- what was just made ---- */
 
@@ -178,10 +186,12 @@ static void searched(void *arg)
 
 	work->job = NULL;
 	if (search_ended(work))
-		start_job(work, true, install, installed);
+		start_job(work, &installing);
 	else
 		work_free(work);
 }
+
+static const struct pv_job_ops searching = { .work = search, .done = searched };
 
 void qemu_template_finish_work(struct qemu_template *template)
 {
@@ -229,8 +239,7 @@ void qemu_template_find(struct qemu_template *template, struct qemu_vm *vm)
 	}
 	if (stored) {
 		template->state = TEMPLATE_LOADING;
-		start_job(work_new(template, pv_store_path(all->store, template->key, PV_STORE_VM)), false, load,
-		          loaded);
+		start_job(work_new(template, pv_store_path(all->store, template->key, PV_STORE_VM)), &loading);
 		return;
 	}
 	template->maker = vm;
@@ -277,7 +286,7 @@ static void saved(void *arg, enum pv_err err, const struct pv_machine_snapshot_d
 		work->own = template->own;
 		memcpy(work->uuid, vm->uuid, sizeof(work->uuid));
 		template->state = TEMPLATE_LOADING;
-		start_job(work, false, search, searched);
+		start_job(work, &searching);
 	} else {
 		unlink(path);
 		free(path);

@@ -164,6 +164,8 @@ static void describe_call(const struct pv_state *state, const Pv__CallStarted *c
 		bytes = &call->snapshot->path;
 	else if (call->op_case == PV__CALL_STARTED__OP_RESTORE)
 		bytes = &call->restore->path;
+	else if (call->op_case == PV__CALL_STARTED__OP_FRAMES && call->frames->path.len > 0)
+		bytes = &call->frames->path;
 	if (bytes != NULL) {
 		pv_buf_addstr(out, " ");
 		quote(out, bytes->data, bytes->len);

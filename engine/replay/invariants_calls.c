@@ -62,6 +62,7 @@ static const struct operation operations[] = {
 	{ OP(OPEN_CAPTURE), ANY, LEADS_NOWHERE, GIVES(SPAWNED), true, true },
 	{ OP(READ_CAPTURE), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
 	{ OP(CLOSE_CAPTURE), ANY, LEADS_NOWHERE, GIVES(DONE), true, true },
+	{ OP(FRAMES), ANY, LEADS_NOWHERE, GIVES(FRAMES), true, true },
 	{ OP(HOST_RUN), ANY, LEADS_NOWHERE, GIVES(RUN), true, true },
 	{ OP(HOST_READ), ANY, LEADS_NOWHERE, GIVES(STREAM_DATA), true, true },
 	{ OP(HOST_WRITE), ANY, LEADS_NOWHERE, GIVES(COUNT), true, true },

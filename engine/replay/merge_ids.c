@@ -117,6 +117,9 @@ static void rewrite_object(struct rewriter *rw, Pv__CallStarted *call)
 		KNOWN(BRIDGE, call->close_capture->bridge);
 		KNOWN(CALL, call->close_capture->stream);
 		break;
+	case PV__CALL_STARTED__OP_FRAMES:
+		KNOWN(BRIDGE, call->frames->bridge);
+		break;
 	case PV__CALL_STARTED__OP_HOST_READ:
 		KNOWN(CALL, call->host_read->run);
 		break;

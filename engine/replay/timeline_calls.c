@@ -51,6 +51,37 @@ static bool host_call(const Pv__CallStarted *call, struct pv_buf *out)
 	}
 }
 
+static void frames_call(const Pv__FramesCall *call, struct pv_buf *out)
+{
+	switch (call->step) {
+	case PV__FRAMES_STEP__FRAMES_STEP_FREEZE:
+		pv_buf_addstr(out, ": time stops");
+		return;
+	case PV__FRAMES_STEP__FRAMES_STEP_SAVE:
+		pv_buf_addstr(out, " to ");
+		break;
+	case PV__FRAMES_STEP__FRAMES_STEP_LOAD:
+		pv_buf_addstr(out, " from ");
+		break;
+	case PV__FRAMES_STEP__FRAMES_STEP_THAW:
+		pv_buf_addstr(out, ": time goes on");
+		return;
+	default:
+		pv_buf_addstr(out, ": a step of a newer version");
+		return;
+	}
+	pv_text_line(out, call->path.data, call->path.len, PV_TIMELINE_TEXT_MAX);
+}
+
+static void frames_result(const Pv__FramesResult *frames, struct pv_buf *out)
+{
+	char size[32];
+
+	pv_buf_addf(out, ": %" PRIu64 " under way", frames->frames);
+	if (frames->file_bytes > 0)
+		pv_buf_addf(out, ", %s", pv_format_size(frames->file_bytes, size));
+}
+
 /* A call on an object, or one that opens it. True if it is one. */
 static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
 {
@@ -102,6 +133,9 @@ static bool object_call(const Pv__CallStarted *call, struct pv_buf *out)
 		return true;
 	case PV__CALL_STARTED__OP_CLOSE_CAPTURE:
 		pv_buf_addf(out, " %" PRIu64, call->close_capture->stream);
+		return true;
+	case PV__CALL_STARTED__OP_FRAMES:
+		frames_call(call->frames, out);
 		return true;
 	default:
 		return false;
@@ -247,6 +281,9 @@ void pv_say_call_ended(const Pv__CallEnded *call, const char *op, struct pv_buf 
 		break;
 	case PV__CALL_ENDED__OUTCOME_SNAPSHOT:
 		snapshot_result(call->snapshot, out);
+		break;
+	case PV__CALL_ENDED__OUTCOME_FRAMES:
+		frames_result(call->frames, out);
 		break;
 	case PV__CALL_ENDED__OUTCOME_COUNT:
 		pv_buf_addf(out, ": %" PRIu64 " bytes", call->count->count);

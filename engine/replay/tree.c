@@ -138,6 +138,10 @@ static void print_bridge(const struct printer *p, const Pv__BridgeNode *bridge, 
 		fprintf(p->out, "%.*s\n", (int)strcspn(line, "\n"), line);
 	}
 	pv_buf_free(&lines);
+	if (bridge->hold != NULL) {
+		indent(p, depth + 1);
+		fprintf(p->out, "time stands still (call %" PRIu64 ")\n", bridge->hold->call);
+	}
 	for (size_t i = 0; i < bridge->n_captures; i++) {
 		indent(p, depth + 1);
 		fprintf(p->out, "%s (call %" PRIu64 ")\n", pv_tree_object_word(bridge->captures[i]),

@@ -1,4 +1,4 @@
-/* Work that blocks, in a thread of its own beside the loop. */
+/* A job (vmctl/job.h) whose end comes in a turn of the engine. */
 #ifndef PV_RUN_ERRAND_H
 #define PV_RUN_ERRAND_H
 

@@ -18,6 +18,7 @@ struct pv_call_slot {
 	struct pv_calls *calls;
 	uint64_t id; /* 0: not started */
 	uint32_t vm;
+	uint32_t bridge;     /* of a call that concerns no VM; 0: not known */
 	uint64_t started_ns; /* engine time */
 	bool open;
 	char *error; /* NULL: it succeeded */

@@ -132,7 +132,7 @@ static int vm_found(lua_State *L, struct pv_wait *wait)
 	take_entry(L, wait);
 	vm = declare_vm(L);
 	lua_pushinteger(L, vm);
-	return pv_vm_restore(L, VM_WHAT, vm, lua_tostring(L, AT_PATH), vm_restored);
+	return pv_vm_restore(L, VM_WHAT, vm, pv_script_of(L)->root_lab, lua_tostring(L, AT_PATH), vm_restored);
 }
 
 static int lab_vm_fixture(lua_State *L)
@@ -180,7 +180,7 @@ static int lab_found(lua_State *L, struct pv_wait *wait)
 	take_entry(L, wait);
 	lab = declare_lab(L);
 	lua_pushinteger(L, lab);
-	return pv_lab_restore(L, LAB_WHAT, lab, lua_tostring(L, AT_PATH), lab_restored);
+	return pv_lab_restore(L, LAB_WHAT, lab, pv_script_of(L)->root_lab, lua_tostring(L, AT_PATH), lab_restored);
 }
 
 static int lab_lab_fixture(lua_State *L)

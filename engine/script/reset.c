@@ -156,7 +156,7 @@ static int restore(lua_State *L)
 	struct pv_script *script = pv_script_of(L);
 
 	lua_settop(L, 0);
-	return pv_lab_restore(L, WHAT, script->root_lab, script->baseline->dir, nothing);
+	return pv_lab_restore(L, WHAT, script->root_lab, 0, script->baseline->dir, nothing);
 }
 
 /* Waits for labs that are being closed. Their number outlives a wait that nobody waits for any more. */

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/script/host_file.h"
+
 #define DEPTH_MAX 32 /* of directories that are removed; ours are flat */
 
 char *pv_saved_absolute(const char *path)
@@ -183,30 +185,44 @@ static void sync_dir(const char *path)
 /* An older lab snapshot of the name steps aside until the new one is there. */
 static int exchange(const char *temporary, const char *dir)
 {
-	char *aside;
-	int error;
+	char *aside = pv_xasprintf("%s.old", temporary);
+	int error = rename(temporary, dir) == 0 ? 0 : errno;
 
-	if (rename(temporary, dir) == 0)
-		return 0;
-	if (errno != ENOTEMPTY && errno != EEXIST)
-		return errno;
-	aside = pv_xasprintf("%s.old", temporary);
-	error = rename(dir, aside) == 0 ? 0 : errno;
-	if (error == 0 && rename(temporary, dir) != 0) {
-		error = errno;
-		(void)!rename(aside, dir);
-	} else if (error == 0) {
-		(void)pv_saved_remove_tree(aside);
+	if (error == ENOTEMPTY || error == EEXIST) {
+		error = rename(dir, aside) == 0 ? 0 : errno;
+		if (error == 0 && rename(temporary, dir) != 0) {
+			error = errno;
+			(void)!rename(aside, dir);
+		}
 	}
+	if (error == 0)
+		(void)pv_saved_remove_tree(aside); /* it may also be of a process that was killed here */
 	free(aside);
 	return error;
+}
+
+/* A process that was killed before it could tell had done it. */
+static bool is_installed(const char *temporary, const char *dir, const char *json, size_t len)
+{
+	char *path = pv_xasprintf("%s/lab.json", dir);
+	struct pv_buf there = { 0 };
+	bool is = access(temporary, F_OK) != 0 && errno == ENOENT && pv_read_file(path, &there, NULL) == 0 &&
+	          there.len == len && memcmp(there.data, json, len) == 0;
+
+	pv_buf_free(&there);
+	free(path);
+	return is;
 }
 
 enum pv_err pv_saved_install(const char *temporary, const char *dir, const char *json, size_t len,
                              struct pv_errmsg *msg)
 {
-	int error = write_json(temporary, json, len);
 	char *parent;
+	int error;
+
+	if (is_installed(temporary, dir, json, len))
+		return PV_OK;
+	error = write_json(temporary, json, len);
 
 	if (error != 0)
 		return pv_err_sys(msg, PV_ERR_IO, error, "%s/lab.json", dir);

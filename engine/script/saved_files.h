@@ -24,7 +24,7 @@ uint64_t pv_saved_dir_size(const char *path);
 enum pv_err pv_saved_check_target(const char *dir, struct pv_errmsg *msg) PV_MUST_CHECK;
 /* Makes an empty directory beside `dir` under a name of its own, which the caller frees. */
 enum pv_err pv_saved_make_temporary(const char *dir, char **temporary, struct pv_errmsg *msg) PV_MUST_CHECK;
-/* Writes lab.json into `temporary`, syncs, and gives it the name `dir`. */
+/* Writes lab.json into `temporary`, syncs, and gives it the name `dir`. Fine if that was done before. */
 enum pv_err pv_saved_install(const char *temporary, const char *dir, const char *json, size_t len,
                              struct pv_errmsg *msg) PV_MUST_CHECK;
 

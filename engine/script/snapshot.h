@@ -24,12 +24,15 @@ const char *pv_lab_snapshot_handle_path(lua_State *L, int idx);
 
 typedef int pv_snapshot_then(lua_State *L);
 
-/* Restores the VM, which is created or shutdown, from the file (absolute). Raises "<what>: <reason>". `what` is static. */
-int pv_vm_restore(lua_State *L, const char *what, uint32_t vm, const char *path, pv_snapshot_then *then);
+/* Restores the VM, which is created or shutdown, from the file (absolute). Raises "<what>: <reason>". `what` is static. With `made_in`, the lab in which the
+ * VM was declared for this, it leaves that if it fails. */
+int pv_vm_restore(lua_State *L, const char *what, uint32_t vm, uint32_t made_in, const char *path,
+                  pv_snapshot_then *then);
 
 /* Restores what the directory (absolute) holds into `lab`: what is missing there is declared. Raises likewise; then every VM of the set is
- * shut down. */
-int pv_lab_restore(lua_State *L, const char *what, uint32_t lab, const char *dir, pv_snapshot_then *then);
+ * shut down, and what was declared goes again; with `made_in`, the lab above, `lab` too. */
+int pv_lab_restore(lua_State *L, const char *what, uint32_t lab, uint32_t made_in, const char *dir,
+                   pv_snapshot_then *then);
 
 /* Saves `lab`, as lab:snapshot. With `dir` NULL into a directory of the run. `then` finds the path (absolute, a string) on top of the stack as it
  * was. `method` is for refusals: "lab:snapshot() refused". */

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/core/network.h"
 #include "engine/lab/input.h"
 #include "engine/script/saved_files.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/site.h"
 
 struct entry {
-	uint32_t vm; /* 0: a directory */
+	uint32_t vm, bridge; /* both 0: a directory */
 	bool down;
 	char *dir;
 	LIST_ENTRY(entry) link;
@@ -37,24 +38,25 @@ static void drop(struct entry *entry)
 	free(entry);
 }
 
-static struct entry *find(struct pv_script *script, uint32_t vm, const char *dir)
+static struct entry *find(struct pv_script *script, uint32_t vm, uint32_t bridge, const char *dir)
 {
 	struct entry *entry;
 
 	LIST_FOREACH (entry, &list_of(script)->entries, link)
-		if (entry->vm == vm && (dir == NULL || strcmp(entry->dir, dir) == 0))
+		if (entry->vm == vm && entry->bridge == bridge && (dir == NULL || strcmp(entry->dir, dir) == 0))
 			return entry;
 	return NULL;
 }
 
-static struct entry *add(struct pv_script *script, uint32_t vm, const char *dir)
+static struct entry *add(struct pv_script *script, uint32_t vm, uint32_t bridge, const char *dir)
 {
-	struct entry *entry = find(script, vm, dir);
+	struct entry *entry = find(script, vm, bridge, dir);
 
 	if (entry != NULL)
 		return entry;
 	entry = PV_NEW(struct entry);
 	entry->vm = vm;
+	entry->bridge = bridge;
 	entry->dir = dir != NULL ? pv_xstrdup(dir) : NULL;
 	LIST_INSERT_HEAD(&list_of(script)->entries, entry, link);
 	return entry;
@@ -62,12 +64,25 @@ static struct entry *add(struct pv_script *script, uint32_t vm, const char *dir)
 
 void pv_unsettled_add(struct pv_script *script, uint32_t vm, bool down)
 {
-	add(script, vm, NULL)->down = down;
+	add(script, vm, 0, NULL)->down = down;
 }
 
 void pv_unsettled_remove(struct pv_script *script, uint32_t vm)
 {
-	struct entry *entry = find(script, vm, NULL);
+	struct entry *entry = find(script, vm, 0, NULL);
+
+	if (entry != NULL)
+		drop(entry);
+}
+
+void pv_unsettled_add_bridge(struct pv_script *script, uint32_t bridge)
+{
+	add(script, 0, bridge, NULL);
+}
+
+void pv_unsettled_remove_bridge(struct pv_script *script, uint32_t bridge)
+{
+	struct entry *entry = find(script, 0, bridge, NULL);
 
 	if (entry != NULL)
 		drop(entry);
@@ -75,12 +90,12 @@ void pv_unsettled_remove(struct pv_script *script, uint32_t vm)
 
 void pv_unsettled_add_dir(struct pv_script *script, const char *dir)
 {
-	add(script, 0, dir);
+	add(script, 0, 0, dir);
 }
 
 void pv_unsettled_remove_dir(struct pv_script *script, const char *dir)
 {
-	struct entry *entry = find(script, 0, dir);
+	struct entry *entry = find(script, 0, 0, dir);
 
 	if (entry != NULL)
 		drop(entry);
@@ -121,13 +136,26 @@ static void settled(void *arg, const Pv__CallEnded *ended)
 		pv_engine_defer(script->engine, &script->turn);
 }
 
+static void propose(struct pv_script *script, Pv__CallStarted *started)
+{
+	struct pv_proposal proposal;
+	struct pv_errmsg msg;
+
+	pv_proposal_init(&proposal, script, NULL);
+	proposal.event.body_case = PV__EVENT__BODY_CALL_STARTED;
+	proposal.event.call_started = started;
+	if (pv_engine_call(script->engine, &proposal.event, settled, script, &msg) == PV_OK)
+		script->unit.closing++;
+	else if (!pv_engine_is_lost(script->engine, script->file))
+		pv_engine_notice(script->engine, "%s: a %s that a test left half way cannot be settled: %s",
+		                 script->shown_path, started->vm != 0 ? "VM" : "bridge", msg.text);
+}
+
 static void start(struct pv_script *script, uint32_t vm, bool down)
 {
 	Pv__CallStarted started = PV__CALL_STARTED__INIT;
 	Pv__ShutdownCall shutdown = PV__SHUTDOWN_CALL__INIT;
 	Pv__ResumeCall resume = PV__RESUME_CALL__INIT;
-	struct pv_proposal proposal;
-	struct pv_errmsg msg;
 
 	started.has_vm = 1;
 	started.vm = vm;
@@ -138,17 +166,35 @@ static void start(struct pv_script *script, uint32_t vm, bool down)
 		started.op_case = PV__CALL_STARTED__OP_RESUME;
 		started.resume = &resume;
 	}
-	pv_proposal_init(&proposal, script, NULL);
-	proposal.event.body_case = PV__EVENT__BODY_CALL_STARTED;
-	proposal.event.call_started = &started;
-	if (pv_engine_call(script->engine, &proposal.event, settled, script, &msg) == PV_OK)
-		script->unit.closing++;
-	else if (!pv_engine_is_lost(script->engine, script->file))
-		pv_engine_notice(script->engine, "%s: a VM that a test left half way cannot be settled: %s",
-		                 script->shown_path, msg.text);
+	propose(script, &started);
+}
+
+static void thaw(struct pv_script *script, uint32_t bridge)
+{
+	Pv__CallStarted started = PV__CALL_STARTED__INIT;
+	Pv__FramesCall call = PV__FRAMES_CALL__INIT;
+
+	call.has_bridge = call.has_step = 1;
+	call.bridge = bridge;
+	call.step = PV__FRAMES_STEP__FRAMES_STEP_THAW;
+	started.op_case = PV__CALL_STARTED__OP_FRAMES;
+	started.frames = &call;
+	propose(script, &started);
 }
 
 /* True if it was dealt with. */
+static bool settle_bridge(struct pv_script *script, uint32_t bridge)
+{
+	struct pv_hold_view hold;
+
+	if (!pv_state_hold(pv_engine_state(script->engine), bridge, &hold))
+		return true;
+	if (hold.done)
+		thaw(script, bridge);
+	return hold.done; /* else the call ends soon, cut or by itself */
+}
+
+/* The same. */
 static bool settle(struct pv_script *script, const struct entry *entry)
 {
 	struct pv_vm_view vm;
@@ -186,9 +232,9 @@ bool pv_unsettled_settle(struct pv_script *script)
 		return true;
 	for (entry = LIST_FIRST(&list->entries); entry != NULL; entry = next) {
 		next = LIST_NEXT(entry, link);
-		if (entry->vm == 0)
+		if (entry->dir != NULL)
 			continue;
-		if (settle(script, entry))
+		if (entry->bridge != 0 ? settle_bridge(script, entry->bridge) : settle(script, entry))
 			drop(entry);
 		else
 			waits = true;

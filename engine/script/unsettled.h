@@ -1,5 +1,5 @@
-/* VMs that a lab's snapshot or restore has in hand: stopped, or half way back. If its task is cancelled they are settled at the end of the test: they run on,
- * or go down. */
+/* VMs and bridges that a lab's snapshot or restore has in hand: stopped, or half way back. If its task is cancelled they are settled at the end of the test:
+ * they run on, or go down. */
 #ifndef PV_SCRIPT_UNSETTLED_H
 #define PV_SCRIPT_UNSETTLED_H
 
@@ -13,6 +13,10 @@ struct pv_unsettled;
 void pv_unsettled_add(struct pv_script *script, uint32_t vm, bool down);
 /* It is where it should be. Unknown ones are ignored. */
 void pv_unsettled_remove(struct pv_script *script, uint32_t vm);
+
+/* The same for a bridge whose time stands still: it goes on. */
+void pv_unsettled_add_bridge(struct pv_script *script, uint32_t bridge);
+void pv_unsettled_remove_bridge(struct pv_script *script, uint32_t bridge);
 
 /* The same for a directory that is being made (copied): it is removed. */
 void pv_unsettled_add_dir(struct pv_script *script, const char *dir);

@@ -10,6 +10,7 @@
 #include "engine/script/saved_files.h"
 #include "engine/script/script_internal.h"
 #include "engine/script/snapshot.h"
+#include "engine/script/undo.h"
 #include "engine/script/vm_methods.h"
 
 /* ---- paths ---- */
@@ -136,24 +137,32 @@ static int vm_snapshot(lua_State *L)
 /* On the stack below the wait. */
 struct restore {
 	pv_snapshot_then *then;
+	uint32_t vm, made_in;
 };
 
 static int after_restore(lua_State *L, struct pv_wait *wait)
 {
 	struct restore *restore = lua_touserdata(L, -2);
 
+	if (pv_call_outcome(wait)->error != NULL && restore->made_in != 0) {
+		struct pv_buf *made = pv_buf_push(L);
+
+		pv_made_add(made, PV__MEMBER_KIND__MEMBER_KIND_VM, restore->vm, restore->made_in);
+		pv_made_undo(L, made);
+	}
 	pv_call_result(L, wait);
 	lua_pop(L, 2);
 	return restore->then(L);
 }
 
-int pv_vm_restore(lua_State *L, const char *what, uint32_t vm, const char *path, pv_snapshot_then *then)
+int pv_vm_restore(lua_State *L, const char *what, uint32_t vm, uint32_t made_in, const char *path,
+                  pv_snapshot_then *then)
 {
 	Pv__CallStarted started = PV__CALL_STARTED__INIT;
 	Pv__RestoreCall call = PV__RESTORE_CALL__INIT;
 	struct restore *restore = lua_newuserdatauv(L, sizeof(*restore), 0);
 
-	restore->then = then;
+	*restore = (struct restore){ .then = then, .vm = vm, .made_in = made_in };
 	call.has_path = 1;
 	call.path = (ProtobufCBinaryData){ .data = (uint8_t *)path, .len = strlen(path) };
 	started.op_case = PV__CALL_STARTED__OP_RESTORE;
@@ -183,7 +192,7 @@ static int vm_restore(lua_State *L)
 		                                                   : luaL_typename(L, 2));
 	if (path == NULL)
 		path = push_given_path(L, 2, "vm:restore: path");
-	return pv_vm_restore(L, "vm:restore", vm.id, path, return_self);
+	return pv_vm_restore(L, "vm:restore", vm.id, 0, path, return_self);
 }
 
 const luaL_Reg pv_vm_snapshot_methods[] = {

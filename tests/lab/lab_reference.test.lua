@@ -1,9 +1,10 @@
--- The reference page of Lab, example by example, on real VMs: membership, scopes, batches, barriers.
+-- The reference page of Lab, example by example, on real VMs: membership, scopes, batches, barriers. Its bridge is that of dc1; the bridge of the page of
+-- snapshots, with a lab fixture, is in integration/networks/cluster.sh.
 
 local dc1 = provium:lab("dc1")
 dc1:vm("a", "default")
 dc1:vm("b", "default", { memory = "128M" })
-dc1:bridge("lan")
+dc1:bridge("lan"):attach({ dc1.a, dc1.b })
 provium:vm("shared", "default")
 
 provium:depends_on_file("lab_reference.test.lua")
@@ -26,6 +27,8 @@ test("a batch boots, pauses, resumes and ends the direct VMs alone", function(t)
     t:assert_eq(dc1.a:run("hostname").stdout, "a\n")
     t:assert_eq(dc1.b:run("hostname").stdout, "b\n")
     t:assert_eq(left:state(), "created")
+    dc1.a:run("ping -c 1 b.lan"):assert_ok()
+    dc1.b:run("ping -c 1 a.lan"):assert_ok()
     dc1:boot() -- both are up
     dc1:pause()
     t:assert_eq(dc1.a:state() .. dc1.b:state(), "pausedpaused")

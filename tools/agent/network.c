@@ -14,7 +14,7 @@
 
 #define LINKS_MAX  256u
 #define ROUTES_MAX 256u
-#define WAIT_MAX   20000u
+#define WAIT_MAX   30000u
 
 struct work {
 	const Pva__Network *network;
@@ -102,6 +102,17 @@ static int await_links(struct work *work)
 
 /* ---- addresses and routes ---- */
 
+/* The address that Linux makes of the MAC. Linux does so when it has noted that the link is up, up to a second after it is, and keeps one that is there. */
+static int set_link_local(const struct link *link)
+{
+	const uint8_t *mac = link->mac;
+	const uint8_t address[16] = {
+		0xfe, 0x80, [8] = mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]
+	};
+
+	return pv_rtnl_address(link->index, AF_INET6, address, 64, false);
+}
+
 static int set_addresses(struct work *work, const Pva__Interface *interface, const struct link *link)
 {
 	int error = 0;
@@ -114,6 +125,8 @@ static int set_addresses(struct work *work, const Pva__Interface *interface, con
 	if (error == 0 && interface->ip6.len == 16) {
 		error =
 		    pv_rtnl_address(link->index, AF_INET6, interface->ip6.data, interface->ip6_prefix, interface->bare);
+		if (error == 0 && !interface->bare)
+			error = set_link_local(link);
 		if (error == EOPNOTSUPP || error == EAFNOSUPPORT || error == EACCES)
 			error = 0;
 	}

@@ -28,8 +28,8 @@ static int read_all(const char *path, struct pv_buf *out)
 		return errno == ENOENT ? 0 : errno;
 	while ((n = read(fd, piece, sizeof(piece))) > 0 && out->len < FILE_MAX)
 		pv_buf_add(out, piece, (size_t)n);
-	if (n < 0)
-		error = errno;
+	if (n != 0)
+		error = n < 0 ? errno : EFBIG; /* written again it would be shorter */
 	close(fd);
 	return error;
 }
@@ -119,16 +119,21 @@ static void add_names(const Pva__Network *network, struct pv_buf *out)
 	pv_buf_addstr(out, END);
 }
 
+void pv_network_hosts(const char *before, const Pva__Network *network, struct pv_buf *after)
+{
+	if (*before == '\0')
+		pv_buf_addstr(after, "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+	keep_others(before, after);
+	add_names(network, after);
+}
+
 int pv_network_write_names(const Pva__Network *network)
 {
 	struct pv_buf before = { 0 }, after = { 0 };
 	int error = read_all(HOSTS, &before);
 
 	if (error == 0) {
-		if (before.len == 0)
-			pv_buf_addstr(&after, "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
-		keep_others(pv_buf_str(&before), &after);
-		add_names(network, &after);
+		pv_network_hosts(pv_buf_str(&before), network, &after);
 		if (after.len != before.len || memcmp(after.data, before.data, after.len) != 0)
 			error = replace(HOSTS, &after);
 	}

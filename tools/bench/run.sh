@@ -23,6 +23,7 @@ sh "$(dirname "$0")/labs.sh" "$bin" || status=1
 printf '\nthe switch of a bridge\n'
 "$bin/bench_net" || status=1
 "$bin/bench_net_vm" "$bin" || status=1
+sh "$(dirname "$0")/crowd.sh" "$bin" || status=1
 printf '\nthe journal in a lab run\n'
 sh "$(dirname "$0")/cost.sh" "$bin" || status=1
 exit $status

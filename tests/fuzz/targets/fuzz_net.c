@@ -147,7 +147,7 @@ static void load_state(struct world *w, const uint8_t *data, size_t size)
 	pv_switch_check(w->sw[0]);
 	pv_buf_clear(&bytes);
 	if (err == PV_OK)
-		pv_switch_save(w->sw[0], &bytes);
+		pv_switch_save(w->sw[0], NULL, 0, &bytes);
 	pv_switch_thaw(w->sw[0], w->now);
 	pv_switch_run(w->sw[0], w->now + 1000000000, SIZE_MAX);
 	pv_buf_free(&bytes);

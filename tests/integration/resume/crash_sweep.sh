@@ -35,6 +35,10 @@ try() {
 	diff wanted got >&2 || fail "killed $2 commit $1: another report than that of an undisturbed run"
 	expect 0 "$provium" audit "crash-$1-$2"
 	expect 0 "$provium" replay --script "crash-$1-$2"
+	if [ -n "${SWEEP_CHECK:-}" ]; then
+		"$provium" journal show "crash-$1-$2" >shown
+		awk -f "$SWEEP_CHECK" shown || fail "killed $2 commit $1: $SWEEP_CHECK"
+	fi
 	rm -rf "crash-$1-$2"
 }
 
@@ -45,7 +49,7 @@ commits=$(cut -d' ' -f1 count)
 [ "$commits" -gt "${SWEEP_LEAST:-50}" ] || fail "only $commits commits: the lab does too little"
 
 # The first two commits make the journal: the run has not begun.
-at=3
+at=${SWEEP_FIRST:-3}
 tried=0
 while try "$at" before && try "$at" after; do
 	at=$((at + step))

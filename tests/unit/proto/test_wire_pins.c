@@ -17,6 +17,7 @@
 #include "proto/err.h"
 #include "proto/journal.pb-c.h"
 #include "proto/mem.h"
+#include "proto/network.pb-c.h"
 
 #define NEST_MAX 1 /* messages inside messages are filled this deep */
 
@@ -168,7 +169,8 @@ static void test_wire_pins__bytes_of_each_message(void **state)
 {
 	static const ProtobufCMessageDescriptor *const roots[] = { &pv__event__descriptor, &pv__lab_state__descriptor,
 		                                                   &pva__to_guest__descriptor,
-		                                                   &pva__to_host__descriptor };
+		                                                   &pva__to_host__descriptor,
+		                                                   &pvn__bridge__descriptor };
 	struct pv_buf now = { 0 }, seen = { 0 }, pinned = { 0 };
 
 	(void)state;

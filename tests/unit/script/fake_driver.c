@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_frames.h"
 #include "fake_objects.h"
 #include "script_fixture.h"
 
@@ -220,6 +221,7 @@ struct net_reply {
 	Pv__SpawnResult spawned;
 	Pv__StreamData data;
 	Pv__Payload payload;
+	Pv__FramesResult frames;
 };
 
 static bool answer_network(const struct fake_driver *driver, const Pv__CallStarted *call, Pv__CallEnded *ended,
@@ -227,6 +229,7 @@ static bool answer_network(const struct fake_driver *driver, const Pv__CallStart
 {
 	const struct pv_state *state = pv_engine_state(driver->f->engine);
 	struct pv_bridge_view bridge;
+	const char *failure;
 	struct pv_vm_view vm;
 
 	switch (call->op_case) {
@@ -237,6 +240,13 @@ static bool answer_network(const struct fake_driver *driver, const Pv__CallStart
 	case PV__CALL_STARTED__OP_UPLINK:
 		if (pv_state_bridge(state, call->uplink->bridge, &bridge) && strcmp(bridge.name, "nowhere") == 0)
 			set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "no host network");
+		return true;
+	case PV__CALL_STARTED__OP_FRAMES:
+		failure = fake_frames(state, call->frames, &reply->frames);
+		ended->outcome_case = PV__CALL_ENDED__OUTCOME_FRAMES;
+		ended->frames = &reply->frames;
+		if (failure != NULL)
+			set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, failure);
 		return true;
 	case PV__CALL_STARTED__OP_NIC_COUNTERS:
 		pv__nic_counters__init(&reply->counters);
@@ -440,9 +450,12 @@ static void remember(struct fixture *f, const Pv__CallStarted *call)
 /* A VM "hanging..." hangs in a restore, and in a snapshot to a directory beside the run's. */
 static bool hangs(const struct fake_driver *driver, const Pv__CallStarted *call)
 {
+	const struct pv_state *state = pv_engine_state(driver->f->engine);
 	struct pv_vm_view vm;
 
-	if (!pv_state_vm(pv_engine_state(driver->f->engine), call->vm, &vm) || strncmp(vm.name, "hanging", 7) != 0)
+	if (call->op_case == PV__CALL_STARTED__OP_FRAMES)
+		return fake_frames_hang(state, call->frames, driver->f->run_dir);
+	if (!pv_state_vm(state, call->vm, &vm) || strncmp(vm.name, "hanging", 7) != 0)
 		return false;
 	return call->op_case == PV__CALL_STARTED__OP_RESTORE ||
 	       (call->op_case == PV__CALL_STARTED__OP_SNAPSHOT &&

@@ -12,6 +12,7 @@
 
 #include "engine/lab/retrace.h"
 #include "fake_driver.h"
+#include "fake_frames.h"
 #include "journal/journal.h"
 
 #define FINISH_MAX_S 20
@@ -70,7 +71,11 @@ static void on_event(void *arg, uint64_t seq, const Pv__Event *event)
 		            event->task_ended->message != NULL ? event->task_ended->message : "");
 		break;
 	case PV__EVENT__BODY_CALL_STARTED:
-		pv_buf_addf(&f->trace, "%s %s\n", op_name(event->call_started), vm_name(f, event->call_started->vm));
+		if (event->call_started->op_case == PV__CALL_STARTED__OP_FRAMES)
+			fake_frames_say(pv_engine_state(f->engine), event->call_started->frames, &f->trace);
+		else
+			pv_buf_addf(&f->trace, "%s %s\n", op_name(event->call_started),
+			            vm_name(f, event->call_started->vm));
 		free(f->last_site.source);
 		f->last_site.source = event->site != NULL ? pv_xstrdup(event->site->source) : NULL;
 		f->last_site.line = event->site != NULL ? event->site->line : 0;

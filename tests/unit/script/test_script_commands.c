@@ -116,7 +116,7 @@ static void test_command__one_task_at_a_time(void **state)
 static void test_command__is_killed_with_its_task(void **state)
 {
 	struct fixture *f = fixture_create(
-	    "test('it', {timeout = '300ms'}, function(t) os.execute('echo $$ > $PV_DIR/shell; sleep 100 & echo $! > $PV_DIR/child; wait') end)");
+	    "test('it', {timeout = '1s'}, function(t) os.execute('echo $$ > $PV_DIR/shell; sleep 100 & echo $! > $PV_DIR/child; wait') end)");
 
 	(void)state;
 	fixture_run_chunk(f);

@@ -293,10 +293,11 @@ static void test_lab__a_test_that_is_cut_settles_its_vms(void **state)
 {
 	static const struct {
 		const char *body;
+		const char *timeout; /* of the second one, long enough for the snapshot on any machine */
 		const char *a, *b;
 	} cases[] = {
-		{ "lab:snapshot(dir)", "booted", "paused" },
-		{ "local s = lab:snapshot() lab:restore(s)", "shutdown", "shutdown" },
+		{ "lab:snapshot(dir)", "300ms", "booted", "paused" },
+		{ "local s = lab:snapshot() lab:restore(s)", "3s", "shutdown", "shutdown" },
 	};
 
 	(void)state;
@@ -304,11 +305,11 @@ static void test_lab__a_test_that_is_cut_settles_its_vms(void **state)
 		char *source = pv_xasprintf("local lab = provium:lab('l') a = lab:vm('a', 'default'):boot()\n"
 		                            "b = lab:vm('hanging', 'default'):boot() b:pause()\n"
 		                            "local dir = os.tmpname() os.remove(dir)\n"
-		                            "test('cut', {timeout = '300ms'}, function(t) %s end)\n"
+		                            "test('cut', {timeout = '%s'}, function(t) %s end)\n"
 		                            "test('then', function(t) t:log(a:state() .. ' ' .. b:state())\n"
 		                            "local p = io.popen('ls -d /tmp/.' .. dir:sub(6) .. '* 2>/dev/null')\n"
 		                            "t:assert_eq(p:read('a'), '') p:close() end)",
-		                            cases[i].body);
+		                            cases[i].timeout, cases[i].body);
 		struct fixture *f = fixture_create(source);
 		char *states = pv_xasprintf("%s %s\n", cases[i].a, cases[i].b);
 

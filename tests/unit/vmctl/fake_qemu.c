@@ -116,14 +116,48 @@ static bool answer_save(const char *name, const char *args, const char *id)
 	return true;
 }
 
+/* ---- NICs ---- */
+
+/* Modes "nic" and "nic-...": commands and arguments go to the log, some are refused: "nic-refuses COMMAND", "nic-has COMMAND" (it is there already). */
+static bool answer_nic(const char *name, const char *args, const char *id)
+{
+	const char *command = strchr(mode, ' ') ? strchr(mode, ' ') + 1 : "";
+	char text[256];
+
+	if (strncmp(mode, "nic", 3) != 0)
+		return false;
+	fprintf(stderr, "%s %s\n", name, args);
+	if (strcmp(name, "cont") == 0)
+		on_sign();
+	if (strcmp(name, command) == 0 && strncmp(mode, "nic-dies", 8) == 0)
+		exit(3);
+	if (strcmp(name, command) == 0 && strncmp(mode, "nic-silent", 10) == 0)
+		return true;
+	if (strcmp(name, "device_del") == 0 && is("nic-gone-first"))
+		say("{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"nic16\", \"path\": \"/p\"}}");
+	if (strcmp(name, command) != 0)
+		snprintf(text, sizeof text, "{\"return\": {}, \"id\": %s}", id);
+	else
+		snprintf(text, sizeof text, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"%s\"}, \"id\": %s}",
+		         strncmp(mode, "nic-has", 7) == 0 ? "Duplicate ID 'nic16' for it" : "no room", id);
+	say(text);
+	if (strcmp(name, "device_del") == 0 && !is("nic-gone-first") && !is("nic-stays")) {
+		say("{\"event\": \"DEVICE_DELETED\", \"data\": {\"path\": \"/machine/of/no/id\"}}");
+		say("{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"nic17\", \"path\": \"/p\"}}");
+		say("{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"nic16\", \"path\": \"/p\"}}");
+	}
+	return true;
+}
+
 static void answer(struct json_object *request)
 {
 	const char *name = json_object_get_string(json_object_object_get(request, "execute"));
 	const char *id = json_object_to_json_string(json_object_object_get(request, "id"));
-	const char *args = json_object_to_json_string(json_object_object_get(request, "arguments"));
+	const char *args = json_object_to_json_string_ext(json_object_object_get(request, "arguments"),
+	                                                  JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
 	char text[256];
 
-	if (answer_save(name, args, id))
+	if (answer_save(name, args, id) || answer_nic(name, args, id))
 		return;
 	if (strcmp(name, "cont") == 0)
 		on_sign();

@@ -13,11 +13,11 @@
 #define MS          1000000ull
 #define SECOND      1000000000ull
 
-struct sim_event {
+struct sim_event { /* without padding: compared as memory */
 	uint64_t when;
 	uint32_t bridge, port; /* indices */
 	uint32_t number;       /* of the frame */
-	size_t len;
+	uint32_t len;
 	uint8_t data[128]; /* its beginning */
 };
 

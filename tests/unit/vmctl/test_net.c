@@ -353,7 +353,7 @@ static void test_save__leaves_nothing_in_sockets(void **state)
 	assert_int_equal(peer_recv(&lab->c, frame, sizeof(frame)), 60);
 	assert_int_equal(pv_bridge_unread(lab->bridge), 0);
 	assert_true(send_numbered(&lab->b, &lab->a, 2, 60)); /* not read yet */
-	pv_bridge_save(lab->bridge, &bytes);
+	pv_bridge_save(lab->bridge, NULL, 0, &bytes);
 	pv_bridge_thaw(lab->bridge);
 	expect_numbered(lab, &lab->a, 2, 60);
 	pv_bridge_freeze(lab->bridge);

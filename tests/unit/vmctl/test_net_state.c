@@ -49,7 +49,7 @@ static void live(struct sim *sim, unsigned steps)
 static void save(struct sim *sim, struct pv_buf *out)
 {
 	pv_switch_freeze(sim->sw[0], sim->now);
-	pv_switch_save(sim->sw[0], out);
+	pv_switch_save(sim->sw[0], NULL, 0, out);
 	pv_switch_check(sim->sw[0]);
 	pv_switch_thaw(sim->sw[0], sim->now);
 }
@@ -110,6 +110,42 @@ static void test_load__goes_on_as_before(void **state)
 	assert_true(frames > 4000);
 	pv_buf_free(&bytes);
 	pv_buf_free(&again);
+}
+
+/* A saved bridge of some members has what concerns them and the gateway alone. */
+static void test_save__of_some_members(void **state)
+{
+	static const uint32_t members[] = { 1, 2 };
+	const struct pv_net_rule slow = { .latency_ns = 5 * MS };
+	struct pv_buf bytes = { 0 };
+	struct pv_errmsg msg = { 0 };
+	struct sim one, two;
+
+	(void)state;
+	sim_open(&one, 1, 3, 5, SECOND);
+	sim_open(&two, 1, 3, 5, SECOND);
+	sim_introduce(&one);
+	pv_switch_set_rule(one.sw[0], &slow);
+	pv_switch_set_pair_rule(one.sw[0], 1, 3, &slow);
+	for (uint32_t from = 0; from < 3; from++)
+		for (uint32_t to = 0; to < 3; to++)
+			if (from != to)
+				sim_send(&one, from, to, 10 * from + to, 60);
+	pv_switch_freeze(one.sw[0], one.now);
+	assert_int_equal(pv_switch_under_way(one.sw[0]), 6);
+	assert_int_equal(pv_switch_save(one.sw[0], members, 2, &bytes), 2);
+	pv_switch_thaw(one.sw[0], one.now);
+	pv_switch_freeze(two.sw[0], two.now);
+	assert_int_equal(pv_switch_load(two.sw[0], bytes.data, bytes.len, &msg), PV_OK);
+	pv_switch_check(two.sw[0]);
+	pv_switch_thaw(two.sw[0], two.now);
+	sim_until(&two, two.now + SECOND);
+	assert_int_equal(two.n_log, 2);
+	for (size_t i = 0; i < two.n_log; i++)
+		assert_true(two.log[i].port < 2);
+	sim_close(&one);
+	sim_close(&two);
+	pv_buf_free(&bytes);
 }
 
 /* Frames that the guest has not taken from its port are saved too, and come first. */
@@ -237,7 +273,7 @@ static void test_load__refuses_another_version(void **state)
 	/* Nor another network's: the addresses in guests would not fit. */
 	pv_buf_clear(&bytes);
 	pv_switch_freeze(one.sw[1], one.now);
-	pv_switch_save(one.sw[1], &bytes);
+	pv_switch_save(one.sw[1], NULL, 0, &bytes);
 	assert_int_equal(load(&two, bytes.data, bytes.len), PV_ERR_CORRUPT);
 	sim_close(&one);
 	sim_close(&two);
@@ -355,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_load__goes_on_as_before),
 		cmocka_unit_test(test_load__brings_what_had_arrived),
+		cmocka_unit_test(test_save__of_some_members),
 		cmocka_unit_test(test_load__into_a_smaller_bridge),
 		cmocka_unit_test(test_load__refuses_what_is_damaged),
 		cmocka_unit_test(test_load__refuses_another_version),

@@ -162,6 +162,43 @@ static void test_args__commas(void **state)
 	free(text);
 }
 
+/* NICs stand at the numbers that they are given, on the bus of a machine that starts and of one that goes on; their paths add no options. */
+static void test_args__nics(void **state)
+{
+	static const char lines[] =
+	    "\n-netdev dgram,id=nic16-net,local.type=unix,local.path=/run/s/a,,b/nic16.qemu,"
+	    "remote.type=unix,remote.path=/run/s/a,,b/nic16.net\n"
+	    "-device virtio-net-pci,id=nic16,netdev=nic16-net,mac=52:54:00:01:02:03,addr=0x10,romfile=\n"
+	    "-netdev dgram,id=nic8-net,local.type=unix,local.path=/run/s/8.qemu,"
+	    "remote.type=unix,remote.path=/run/s/8.net\n"
+	    "-device virtio-net-pci,id=nic8,netdev=nic8-net,mac=52:54:00:02:02:03,addr=0x8,romfile=\n";
+	const struct pv_machine_nic nics[] = {
+		{ "nic16", "52:54:00:01:02:03", 16, "/run/s/a,b/nic16.qemu", "/run/s/a,b/nic16.net", true },
+		{ "nic8", "52:54:00:02:02:03", 8, "/run/s/8.qemu", "/run/s/8.net", true },
+	};
+	struct pv_machine_config config = plain;
+	const char *at;
+	char *text;
+
+	(void)state;
+	config.nics = nics;
+	config.n_nics = 2;
+	text = joined(pv_qemu_args(&config, &fds, NULL));
+	at = strstr(text, lines);
+	assert_non_null(at);
+	assert_int_equal(strncmp(at + strlen(lines), "-kernel ", 8), 0);
+	assert_null(strstr(at + 1, "\n-netdev dgram,id=nic16-net"));
+	free(text);
+	config.from = (struct pv_snapshot *)&config;
+	text = joined(pv_qemu_args(&config, &fds, NULL));
+	assert_non_null(strstr(text, lines));
+	free(text);
+	config.n_nics = 0;
+	text = joined(pv_qemu_args(&config, &fds, NULL));
+	assert_null(strstr(text, "virtio-net"));
+	free(text);
+}
+
 /* ---- version ---- */
 
 static enum pv_err ask(const char *says, char version[32], struct pv_errmsg *msg)
@@ -249,13 +286,10 @@ static void test_version__is_remembered(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_args__golden),
-		cmocka_unit_test(test_args__variants),
-		cmocka_unit_test(test_args__disks),
-		cmocka_unit_test(test_args__from_a_snapshot),
-		cmocka_unit_test(test_args__commas),
-		cmocka_unit_test(test_version__of_programs),
-		cmocka_unit_test(test_version__is_remembered),
+		cmocka_unit_test(test_args__golden),         cmocka_unit_test(test_args__variants),
+		cmocka_unit_test(test_args__disks),          cmocka_unit_test(test_args__from_a_snapshot),
+		cmocka_unit_test(test_args__commas),         cmocka_unit_test(test_args__nics),
+		cmocka_unit_test(test_version__of_programs), cmocka_unit_test(test_version__is_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
