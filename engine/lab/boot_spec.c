@@ -160,15 +160,25 @@ enum pv_err pv_engine_look_at_snapshot(struct pv_engine *engine, const char *pat
 	return look(engine, path, NULL, NULL, facts, msg);
 }
 
-void pv_engine_add_saved_disks(struct pv_engine *engine, const Pv__RestoreCall *restore, Pv__VmSpec *spec)
+void pv_engine_add_saved_disks(struct pv_engine *engine, Pv__Event *proposal)
 {
-	char *path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
+	const struct pv_track *track = proposal->has_file ? pv_track(engine, proposal->file) : NULL;
 	struct pv_snapshot_facts facts;
+	const Pv__RestoreCall *restore;
 	struct pv_errmsg msg;
+	char *path;
 
+	if (proposal->body_case != PV__EVENT__BODY_CALL_STARTED ||
+	    proposal->call_started->op_case != PV__CALL_STARTED__OP_RESTORE ||
+	    (track != NULL && pv_retrace_is_on(track)))
+		return;
+	restore = proposal->call_started->restore;
+	if (restore->spec == NULL || restore->spec->n_saved_disks > 0)
+		return;
+	path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
 	if (pv_engine_look_at_snapshot(engine, path, &facts, &msg) == PV_OK && facts.spec != NULL) {
-		spec->saved_disks = facts.spec->saved_disks;
-		spec->n_saved_disks = facts.spec->n_saved_disks;
+		restore->spec->saved_disks = facts.spec->saved_disks;
+		restore->spec->n_saved_disks = facts.spec->n_saved_disks;
 		facts.spec->saved_disks = NULL;
 		facts.spec->n_saved_disks = 0;
 	}

@@ -81,9 +81,6 @@ enum pv_err pv_engine_call(struct pv_engine *engine, Pv__Event *proposal, pv_eng
 		if (err != PV_OK)
 			return err;
 		*spec = resolved;
-		if (started->op_case == PV__CALL_STARTED__OP_RESTORE &&
-		    !pv_retrace_is_on(pv_track(engine, proposal->file)))
-			pv_engine_add_saved_disks(engine, started->restore, resolved);
 	}
 	if (resolved != NULL && pv_engine_admits(engine)) {
 		err = pv_engine_admit_boot(engine, proposal, cb, arg, msg);

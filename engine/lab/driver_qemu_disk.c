@@ -221,13 +221,21 @@ static struct qemu_disk_work *new_work(struct qemu_call *call, Pv__Disk *const *
 	return new;
 }
 
-static void start(struct qemu_disk_work *new)
+static void start(struct qemu_disk_work *new, struct qemu_call *call)
 {
 	static const struct pv_job_ops ops = { .work = work, .done = worked };
+	bool boots = call->kind == PV__CALL_STARTED__OP_BOOT;
 	struct pv_errmsg msg;
 
-	if (pv_job_start(pv_engine_base(new->driver->engine), &ops, new, &new->job, &msg) != PV_OK)
-		PV_BUG("%s", msg.text);
+	if (pv_job_start(pv_engine_base(new->driver->engine), &ops, new, &new->job, &msg) == PV_OK)
+		return;
+	work_free(new);
+	if (boots) {
+		qemu_boot_forget(call->vm);
+		rmdir(call->vm->socket_dir);
+	}
+	qemu_call_refuse(call, boots ? PV__ERROR_KIND__ERROR_KIND_VM_DEAD : PV__ERROR_KIND__ERROR_KIND_FAILED, "%s",
+	                 msg.text);
 }
 
 void qemu_disk_works_end(struct qemu_driver *driver)
@@ -259,7 +267,7 @@ void qemu_disks_prepare(struct qemu_vm *vm)
 	struct qemu_disk_work *new = new_work(vm->boot, vm->spec->disks, vm->spec->n_disks);
 
 	new->done = boot_goes_on;
-	start(new);
+	start(new, vm->boot);
 }
 
 /* ---- attach and detach ---- */
@@ -299,7 +307,7 @@ static void attach(struct qemu_call *call, Pv__Disk *disk)
 	struct qemu_disk_work *new = new_work(call, &disk, 1);
 
 	new->done = plug;
-	start(new);
+	start(new, call);
 }
 
 static void detached(void *arg)
@@ -468,7 +476,7 @@ static void look(struct qemu_call *call, const Pv__CallStarted *started)
 		new->first = started->write_sectors->first;
 		pv_buf_add(&new->data, bytes.data, bytes.len);
 	}
-	start(new);
+	start(new, call);
 }
 
 /* ---- calls ---- */

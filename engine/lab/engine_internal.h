@@ -223,8 +223,8 @@ void pv_engine_drop_scopes(struct pv_engine *engine);
 /* boot_spec.c: the options of one boot, `now` (may be NULL) over what was staged for the VM over its profile, with the content of
  * files inline; of a restore: `now` over those of the VM's last boot or restore over what was staged over the profile, without files. The caller
  * frees *out with pv__vm_spec__free_unpacked(). */
-/* The disks that the snapshot has, if it can be read: if not, the restore tells. */
-void pv_engine_add_saved_disks(struct pv_engine *engine, const Pv__RestoreCall *restore, Pv__VmSpec *spec);
+/* To a restore that is no repetition: the disks that its snapshot has now, if that can be read. If not, the restore tells. */
+void pv_engine_add_saved_disks(struct pv_engine *engine, Pv__Event *proposal);
 enum pv_err pv_engine_resolve_spec(struct pv_engine *engine, uint32_t vm, Pv__CallStarted__OpCase op,
                                    const Pv__VmSpec *now, Pv__VmSpec **out, struct pv_errmsg *msg) PV_MUST_CHECK;
 

@@ -154,6 +154,7 @@ enum pv_err pv_engine_propose(struct pv_engine *engine, Pv__Event *proposal, str
 
 	if (proposal->has_file)
 		pv_retrace_catch_up(pv_track(engine, proposal->file), proposal);
+	pv_engine_add_saved_disks(engine, proposal);
 	err = pv_decide(engine->state, proposal, msg);
 	if (err != PV_OK)
 		return err;

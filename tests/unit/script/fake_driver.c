@@ -25,6 +25,7 @@ struct fake_driver {
 	struct fake_objects objects;
 	struct pv_buf content; /* of the one file that guests have */
 	char refusal[512];
+	uint8_t sectors[16 * 512];
 };
 
 static Pv__CallStarted *copy_call(const Pv__CallStarted *call)
@@ -275,6 +276,48 @@ static bool answer_network(const struct fake_driver *driver, const Pv__CallStart
 	}
 }
 
+/* Disks: all have the same 16 sectors; one called "stuck" does not let go. */
+struct disk_reply {
+	Pv__CountResult count;
+	Pv__Payload payload;
+};
+
+static bool answer_disk(struct fake_driver *driver, const Pv__CallStarted *call, Pv__CallEnded *ended,
+                        Pv__CallError *error, struct disk_reply *reply)
+{
+	uint8_t *sectors = driver->sectors;
+
+	switch (call->op_case) {
+	case PV__CALL_STARTED__OP_DETACH_DISK:
+		if (strcmp(call->detach_disk->id, "stuck") == 0)
+			set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "the guest does not let go");
+		return true;
+	case PV__CALL_STARTED__OP_DISK_SIZE:
+		pv__count_result__init(&reply->count);
+		reply->count.has_count = 1;
+		reply->count.count = sizeof(driver->sectors);
+		ended->outcome_case = PV__CALL_ENDED__OUTCOME_COUNT;
+		ended->count = &reply->count;
+		return true;
+	case PV__CALL_STARTED__OP_READ_SECTORS:
+		pv__payload__init(&reply->payload);
+		reply->payload.kind_case = PV__PAYLOAD__KIND_DATA;
+		reply->payload.data.data = sectors + call->read_sectors->first * 512;
+		reply->payload.data.len = call->read_sectors->count * 512;
+		ended->outcome_case = PV__CALL_ENDED__OUTCOME_DATA;
+		ended->data = &reply->payload;
+		if (call->read_sectors->first + call->read_sectors->count > 16)
+			set_error(ended, error, PV__ERROR_KIND__ERROR_KIND_FAILED, "past the end");
+		return true;
+	case PV__CALL_STARTED__OP_WRITE_SECTORS:
+		memcpy(sectors + call->write_sectors->first * 512, call->write_sectors->content->data.data,
+		       call->write_sectors->content->data.len);
+		return true;
+	default:
+		return call->op_case == PV__CALL_STARTED__OP_ATTACH_DISK;
+	}
+}
+
 static void arm(struct answer *answer, long ms);
 
 static bool is_up(const struct fake_driver *driver, uint32_t vm)
@@ -329,6 +372,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	Pv__SnapshotResult snapshot = PV__SNAPSHOT_RESULT__INIT;
 	struct run_reply reply = { .text = { 0 } };
 	struct net_reply network;
+	struct disk_reply disk;
 	Pv__Payload data;
 
 	(void)fd;
@@ -340,6 +384,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (answer->cancelled) {
 		set_error(&ended, &error, PV__ERROR_KIND__ERROR_KIND_CANCELED, "cancelled");
 	} else if (answer_network(driver, call, &ended, &error, &network)) {
+		/* that was all */
+	} else if (answer_disk(driver, call, &ended, &error, &disk)) {
 		/* that was all */
 	} else if (answer_object(answer, &ended, &parts, &pending)) {
 		if (pending)
