@@ -43,7 +43,7 @@ void qemu_nics_free(struct qemu_vm *vm);
 /* A NicCall or NicCountersCall. False if it is none. */
 bool qemu_nic_call(struct qemu_call *call, const Pv__CallStarted *started);
 bool qemu_is_nic_call(const struct qemu_call *call);
-/* QEMU has the NICs that it is to have, as far as it can. */
+/* QEMU has the NICs that it is to have, as far as it can now. */
 bool qemu_nics_are_settled(const struct qemu_vm *vm);
 struct qemu_nic *qemu_nic_on(struct qemu_vm *vm, uint32_t bridge);
 

@@ -339,6 +339,8 @@ bool qemu_nics_are_settled(const struct qemu_vm *vm)
 {
 	const struct qemu_nic *nic;
 
+	if (!may_change(vm))
+		return true; /* nor will it */
 	LIST_FOREACH (nic, &vm->net.nics, link)
 		if (nic == vm->net.busy || (nic->wanted != nic->plugged && nic->trouble == NULL))
 			return false;

@@ -2,5 +2,5 @@
 # and not yet on its way again is not lost.
 here=$(cd "$(dirname "$0")" && pwd)
 [ -n "${SWEEP_STEP:-}" ] || export SWEEP_FIRST=25 SWEEP_STEP=13 # some of the snapshot, of the restore, of the end
-export SWEEP_LUA="$here/frames_sweep.lua" SWEEP_LEAST=30 SWEEP_CHECK="$here/frames_kept.awk"
+export SWEEP_LUA="$here/frames_sweep.lua" SWEEP_LEAST=30 SWEEP_SLACK=15 SWEEP_CHECK="$here/frames_kept.awk"
 exec sh "$here/../resume/crash_sweep.sh"

@@ -55,6 +55,6 @@ while try "$at" before && try "$at" after; do
 	at=$((at + step))
 	tried=$((tried + 2))
 done
-[ "$at" -ge $((commits - step - 3)) ] || fail "the sweep ended at commit $at of $commits"
+[ "$at" -ge $((commits - step - ${SWEEP_SLACK:-3})) ] || fail "the sweep ended at commit $at of $commits"
 printf '%s crashes survived\n' "$tried"
 passed
