@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -539,14 +540,39 @@ void pv_keeper_status_free(struct pv_keeper_status *status)
 	*status = (struct pv_keeper_status){ 0 };
 }
 
+/* -1: the process has ended already, or cannot be told from another. */
+static int open_peer(int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 ? pidfd_open(peer.pid, 0) : -1;
+}
+
 enum pv_err pv_keeper_stop(const char *socket_dir, uint32_t vm, struct pv_errmsg *msg)
 {
 	struct json_object *object = first_request("stop"), *answer;
+	char *path = pv_xasprintf("%s/" PV_KEEPER_SOCKET, socket_dir);
+	struct pollfd keeper = { .fd = -1, .events = POLLIN };
 	enum pv_err err;
+	int fd = -1;
 
 	json_object_object_add(object, "vm", json_object_new_int64(vm));
-	err = ask(socket_dir, object, STOP_MS, &answer, msg);
-	if (!err)
+	err = pv_keeper_connect(path, &fd, msg);
+	free(path);
+	if (err) {
+		json_object_put(object);
+		return err;
+	}
+	keeper.fd = open_peer(fd);
+	err = pv_keeper_exchange(fd, object, STOP_MS, &answer, msg);
+	close(fd); /* it leaves when nobody talks to it any more */
+	if (!err) {
 		json_object_put(answer);
+		if (vm == 0 && keeper.fd >= 0)
+			(void)!poll(&keeper, 1, ANSWER_MS);
+	}
+	if (keeper.fd >= 0)
+		close(keeper.fd);
 	return err;
 }

@@ -74,7 +74,7 @@ struct pv_keeper_status {
 enum pv_err pv_keeper_ask(const char *socket_dir, struct pv_keeper_status *out, struct pv_errmsg *msg) PV_MUST_CHECK;
 void pv_keeper_status_free(struct pv_keeper_status *status);
 
-/* Has the keeper end a VM (`vm` 0: all) and remove its sockets; returns when that is done. PV_ERR_BUSY while a runner is watched. */
+/* Has the keeper end a VM (`vm` 0: all) and remove its sockets; returns when that is done, and after all have ended when the keeper is gone, too. PV_ERR_BUSY while a runner is watched. */
 enum pv_err pv_keeper_stop(const char *socket_dir, uint32_t vm, struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* Removes what processes that a killed runner had started ahead for boots have left: they end with it; their sockets, in s1, s2, ..., do not. */
