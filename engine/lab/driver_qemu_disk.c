@@ -17,7 +17,6 @@
 #include "proto/mem.h"
 #include "vmctl/disk_file.h"
 #include "vmctl/job.h"
-#include "vmctl/snapshot.h"
 
 #define FILE_NAME "disk-%" PRIu32 ".raw"
 
@@ -50,68 +49,6 @@ void qemu_disks_free(struct pv_machine_disk *disks, size_t n)
 	for (size_t i = 0; disks != NULL && i < n; i++)
 		free((char *)(uintptr_t)disks[i].path);
 	free(disks);
-}
-
-/* ---- snapshots ---- */
-
-void qemu_disks_for_saving(const struct qemu_vm *vm, struct qemu_saving *out)
-{
-	const Pv__Disk *disks[PV_PLUGS_MAX];
-	size_t n = pv_state_plugged_disks(pv_engine_state(vm->driver->engine), vm->id, disks);
-
-	out->n = n;
-	out->disks = pv_xcalloc(n + 1, sizeof(*out->disks));
-	out->list = pv_xcalloc(n + 1, sizeof(*out->list));
-	out->devices = pv_xcalloc(n + 1, sizeof(*out->devices));
-	out->paths = pv_xcalloc(n + 1, sizeof(*out->paths));
-	for (size_t i = 0; i < n; i++) {
-		Pvs__Disk *disk = out->list[i] = &out->disks[i];
-		Pvs__Device *device = &out->devices[i];
-
-		pvs__disk__init(disk);
-		disk->id = disks[i]->id;
-		disk->has_addr = 1;
-		disk->addr = disks[i]->pci;
-		disk->has_blank = disk->blank = disks[i]->backing == PV__DISK_BACKING__DISK_BACKING_BLANK;
-		disk->has_mediated = disk->mediated = disks[i]->mediated;
-		pvs__device__init(device);
-		device->id = pv_xasprintf("disk%" PRIu32, disks[i]->pci);
-		device->driver = (char *)(uintptr_t) "virtio-blk-pci";
-		device->has_addr = 1;
-		device->addr = disks[i]->pci;
-		device->detail = disks[i]->id;
-		out->paths[i] = qemu_disk_path(vm, disks[i]);
-	}
-}
-
-void qemu_saving_free(struct qemu_saving *saving)
-{
-	for (size_t i = 0; i < saving->n; i++) {
-		free(saving->devices[i].id);
-		free(saving->paths[i]);
-	}
-	free(saving->disks);
-	free(saving->list);
-	free(saving->devices);
-	free(saving->paths);
-}
-
-void qemu_saved_disks(const Pvs__Manifest *manifest, Pv__VmSpec *spec)
-{
-	spec->saved_disks = pv_xcalloc(manifest->n_disks + 1, sizeof(*spec->saved_disks));
-	for (size_t i = 0; i < manifest->n_disks; i++) {
-		const Pvs__Disk *saved = manifest->disks[i];
-		Pv__Disk disk = PV__DISK__INIT;
-
-		disk.id = saved->id;
-		disk.has_backing = disk.has_size = disk.has_pci = 1;
-		disk.backing =
-		    saved->blank ? PV__DISK_BACKING__DISK_BACKING_BLANK : PV__DISK_BACKING__DISK_BACKING_SAVED;
-		disk.size = saved->size;
-		disk.has_mediated = disk.mediated = saved->mediated;
-		disk.pci = saved->addr;
-		spec->saved_disks[spec->n_saved_disks++] = pv_message_copy(&disk.base);
-	}
 }
 
 /* ---- work in a thread ---- */

@@ -14,6 +14,7 @@
 #include "vmctl/machine.h"
 
 struct pv_keeper;
+struct pv_snapshot;
 struct pv_store;
 struct pv_profile;
 struct qemu_driver;
@@ -253,6 +254,19 @@ void qemu_disks_prepare(struct qemu_vm *vm);
 /* As a machine takes them; free with qemu_disks_free(). */
 struct pv_machine_disk *qemu_disks_for_start(const struct qemu_vm *vm, Pv__Disk *const *disks, size_t n);
 void qemu_disks_free(struct pv_machine_disk *disks, size_t n);
+/* A call on a disk. False if it is none. */
+bool qemu_disk_call(struct qemu_call *call, const Pv__CallStarted *started);
+/* One that needs no QEMU: it reads or writes the file. */
+bool qemu_is_sector_call(const struct qemu_call *call);
+/* The outcome of a call is safe: private files that no disk has any more go. */
+void qemu_disks_sweep(const struct qemu_call *call);
+/* Waits for threads that are at work. */
+void qemu_disk_works_end(struct qemu_driver *driver);
+/* Removes the private files. */
+void qemu_disks_remove(const struct qemu_vm *vm);
+
+/* ---- driver_qemu_disk_saved.c ---- */
+
 /* Those that a machine has plugged in, as a snapshot has them. */
 struct qemu_saving {
 	size_t n;
@@ -264,16 +278,19 @@ void qemu_disks_for_saving(const struct qemu_vm *vm, struct qemu_saving *out);
 void qemu_saving_free(struct qemu_saving *saving);
 /* Adds the disks of a snapshot to `spec`. */
 void qemu_saved_disks(const Pvs__Manifest *manifest, Pv__VmSpec *spec);
-/* A call on a disk. False if it is none. */
-bool qemu_disk_call(struct qemu_call *call, const Pv__CallStarted *started);
-/* One that needs no QEMU: it reads or writes the file. */
-bool qemu_is_sector_call(const struct qemu_call *call);
-/* The outcome of a call is safe: private files that no disk has any more go. */
-void qemu_disks_sweep(const struct qemu_call *call);
-/* Waits for threads that are at work. */
-void qemu_disk_works_end(struct qemu_driver *driver);
-/* Removes the private files. */
-void qemu_disks_remove(const struct qemu_vm *vm);
+/* The disks that a VM was declared with are to be in the snapshot: PV_ERR_INVAL. */
+enum pv_err qemu_check_declared_disks(const struct qemu_vm *vm, const struct pv_snapshot *snapshot,
+                                      struct pv_errmsg *msg) PV_MUST_CHECK;
+/* The disks of a restore, whose files are made out of the snapshot, in any thread. It was looked at before; another file may have its name now: PV_ERR_INVAL. */
+struct qemu_saved_files {
+	struct pv_machine_disk *disks;
+	char **ids;
+	size_t n;
+};
+void qemu_saved_files_init(struct qemu_vm *vm, struct qemu_saved_files *files);
+void qemu_saved_files_free(struct qemu_saved_files *files);
+enum pv_err qemu_saved_files_make(const struct qemu_saved_files *files, const struct pv_snapshot *snapshot,
+                                  struct pv_errmsg *msg) PV_MUST_CHECK;
 
 /* ---- driver_qemu_boot.c ---- */
 void qemu_make_uuid(char out[37]);

@@ -12,7 +12,6 @@
 #include "engine/lab/driver_qemu_template.h"
 #include "proto/mem.h"
 #include "vmctl/accel.h"
-#include "vmctl/disk_file.h"
 #include "vmctl/image.h"
 #include "vmctl/job.h"
 #include "vmctl/qemu_args.h"
@@ -98,31 +97,6 @@ static enum pv_err check_fits(const struct qemu_driver *driver, const struct pv_
 	err = pv_shape_fits(manifest->shape, &shape.message, msg);
 	free(shape.cmdline);
 	return err == PV_OK ? PV_OK : pv_err_wrap(msg, err, "%s", pv_snapshot_path(snapshot));
-}
-
-/* The disks that a VM was declared with are to be in the snapshot that it goes on from, unless it was up in between: then it has those of that time. */
-static enum pv_err check_declared(const struct qemu_vm *vm, const struct pv_snapshot *snapshot, struct pv_errmsg *msg)
-{
-	const struct pv_state *state = pv_engine_state(vm->driver->engine);
-	Pv__Disk *const *disks;
-	struct pv_vm_view view;
-	size_t n;
-
-	if (!pv_state_vm(state, vm->id, &view) || view.boots > 0)
-		return PV_OK;
-	disks = pv_state_disks(state, vm->id, &n);
-	for (size_t i = 0; i < n; i++) {
-		const Pvs__Disk *saved = pv_snapshot_disk(snapshot, disks[i]->id);
-
-		if (saved == NULL)
-			return pv_err_set(msg, PV_ERR_INVAL, "%s: disk '%s': the VM has it, the snapshot has not",
-			                  pv_snapshot_path(snapshot), disks[i]->id);
-		if (saved->size != disks[i]->size)
-			return pv_err_set(msg, PV_ERR_INVAL, "%s: disk '%s': the snapshot has %llu bytes, the VM %llu",
-			                  pv_snapshot_path(snapshot), disks[i]->id, (unsigned long long)saved->size,
-			                  (unsigned long long)disks[i]->size);
-	}
-	return PV_OK;
 }
 
 /* ---- what a file says ---- */
@@ -318,9 +292,7 @@ struct qemu_restore_work {
 	struct qemu_vm *vm; /* NULL: nobody waits for it any more */
 	struct pv_job *job;
 	char *path;
-	struct pv_machine_disk *disks; /* whose files are made out of the snapshot */
-	char **ids;
-	size_t n_disks;
+	struct qemu_saved_files files;
 	struct pv_store_use *use;
 	enum pv_err err;
 	struct pv_errmsg msg;
@@ -331,34 +303,9 @@ static void work_free(struct qemu_restore_work *work)
 {
 	LIST_REMOVE(work, link);
 	pv_store_unuse(work->use, true);
-	qemu_disks_free(work->disks, work->n_disks);
-	for (size_t i = 0; i < work->n_disks; i++)
-		free(work->ids[i]);
-	free(work->ids);
+	qemu_saved_files_free(&work->files);
 	free(work->path);
 	free(work);
-}
-
-/* The disks were read out of the file before; another one may have its name now. */
-static enum pv_err make_disks(struct qemu_restore_work *work)
-{
-	struct pv_snapshot *snapshot = pv_store_use_snapshot(work->use);
-	const Pvs__Manifest *manifest = pv_snapshot_manifest(snapshot);
-	enum pv_err err = PV_OK;
-
-	if (manifest->n_disks != work->n_disks)
-		return pv_err_set(&work->msg, PV_ERR_INVAL, "%s has %zu disks, and %zu when it was looked at",
-		                  work->path, manifest->n_disks, work->n_disks);
-	for (size_t i = 0; i < work->n_disks && err == PV_OK; i++) {
-		const Pvs__Disk *disk = pv_snapshot_disk(snapshot, work->ids[i]);
-
-		if (disk == NULL || disk->addr != work->disks[i].pci)
-			return pv_err_set(&work->msg, PV_ERR_INVAL, "%s has other disks than when it was looked at",
-			                  work->path);
-		err = pv_disk_file_make_from(work->disks[i].path, pv_snapshot_fd(snapshot), work->path,
-		                             disk->data->offset, disk->size, &work->msg);
-	}
-	return err;
 }
 
 static void open_file(void *arg)
@@ -367,16 +314,7 @@ static void open_file(void *arg)
 
 	work->err = pv_store_use(work->driver->snapshots, work->path, &work->use, &work->msg);
 	if (work->err == PV_OK)
-		work->err = make_disks(work);
-}
-
-static void set_disks(struct qemu_restore_work *work, const struct qemu_vm *vm)
-{
-	work->n_disks = vm->spec->n_saved_disks;
-	work->disks = qemu_disks_for_start(vm, vm->spec->saved_disks, work->n_disks);
-	work->ids = pv_xcalloc(work->n_disks + 1, sizeof(*work->ids));
-	for (size_t i = 0; i < work->n_disks; i++)
-		work->ids[i] = pv_xstrdup(vm->spec->saved_disks[i]->id);
+		work->err = qemu_saved_files_make(&work->files, pv_store_use_snapshot(work->use), &work->msg);
 }
 
 /* Hot copies of what is packed lie in the cache of fixtures, wherever the file is. */
@@ -510,7 +448,7 @@ static enum pv_err start(struct qemu_vm *vm, const struct qemu_restore_work *wor
 	enum pv_err err = check_fits(vm->driver, profile, vm->spec, vm->kvm, snapshot, msg);
 
 	if (err == PV_OK)
-		err = check_declared(vm, snapshot, msg);
+		err = qemu_check_declared_disks(vm, snapshot, msg);
 	if (err != PV_OK)
 		return err;
 	qemu_boot_config(vm, profile, &config);
@@ -519,8 +457,8 @@ static enum pv_err start(struct qemu_vm *vm, const struct qemu_restore_work *wor
 	config.from = snapshot;
 	nics = qemu_nics_for_restore(vm, shape->devices, shape->n_devices, &config.n_nics);
 	config.nics = nics;
-	config.disks = work->disks;
-	config.n_disks = work->n_disks;
+	config.disks = work->files.disks;
+	config.n_disks = work->files.n;
 	qemu_make_uuid(vm->uuid);
 	set_boot_id(vm, pv_snapshot_manifest(snapshot)->boot_id);
 	qemu_fill_restored_hello(vm, &hello, entropy);
@@ -591,8 +529,7 @@ void qemu_restore(struct qemu_call *call, const Pv__RestoreCall *restore)
 	work->driver = vm->driver;
 	work->vm = vm;
 	work->path = pv_xasprintf("%.*s", (int)restore->path.len, (const char *)restore->path.data);
-	set_disks(work, vm);
-	vm->disk_files |= work->n_disks > 0;
+	qemu_saved_files_init(vm, &work->files);
 	LIST_INSERT_HEAD(&vm->driver->restores, work, link);
 	vm->restore_work = work;
 	err = pv_job_start(pv_engine_base(vm->driver->engine), &opening, work, &work->job, &msg);
