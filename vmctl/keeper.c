@@ -540,15 +540,6 @@ void pv_keeper_status_free(struct pv_keeper_status *status)
 	*status = (struct pv_keeper_status){ 0 };
 }
 
-/* -1: the process has ended already, or cannot be told from another. */
-static int open_peer(int fd)
-{
-	struct ucred peer = { 0 };
-	socklen_t len = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 ? pidfd_open(peer.pid, 0) : -1;
-}
-
 enum pv_err pv_keeper_stop(const char *socket_dir, uint32_t vm, struct pv_errmsg *msg)
 {
 	struct json_object *object = first_request("stop"), *answer;
@@ -564,14 +555,15 @@ enum pv_err pv_keeper_stop(const char *socket_dir, uint32_t vm, struct pv_errmsg
 		json_object_put(object);
 		return err;
 	}
-	keeper.fd = open_peer(fd);
 	err = pv_keeper_exchange(fd, object, STOP_MS, &answer, msg);
-	close(fd); /* it leaves when nobody talks to it any more */
 	if (!err) {
+		if (vm == 0)
+			keeper.fd = pidfd_open((pid_t)pv_keeper_number(answer, "keeper"), 0);
 		json_object_put(answer);
-		if (vm == 0 && keeper.fd >= 0)
-			(void)!poll(&keeper, 1, ANSWER_MS);
 	}
+	close(fd); /* it leaves when nobody talks to it any more */
+	if (keeper.fd >= 0)
+		(void)!poll(&keeper, 1, ANSWER_MS);
 	if (keeper.fd >= 0)
 		close(keeper.fd);
 	return err;

@@ -227,6 +227,7 @@ static void handle(struct client *client, struct json_object *request)
 
 void control_vm_over(struct keeper *keeper)
 {
+	struct json_object *over;
 	struct client *client;
 
 	TAILQ_FOREACH (client, &keeper->clients, link) {
@@ -236,7 +237,9 @@ void control_vm_over(struct keeper *keeper)
 		if (!client->waits || left)
 			continue;
 		client->waits = false;
-		answer(client, ok());
+		over = ok();
+		json_object_object_add(over, "keeper", json_object_new_int64(getpid()));
+		answer(client, over);
 	}
 }
 
