@@ -314,6 +314,42 @@ static void sweep(const struct place *place, int error, enum pv_err wanted, bool
 	assert_true(failures > 60);
 }
 
+/* The same while room is made: an entry goes whole or stays whole, errors name the cache, and the next time all goes. */
+static void sweep_evict(const struct place *place, int error)
+{
+	enum pv_err err = PV_ERR_IO;
+	struct pv_store *store;
+	bool fired = true;
+	int failures = 0;
+
+	prepare(place);
+	fault = error;
+	for (int n = 0; fired; n++) {
+		assert_true(n < 1000);
+		assert_int_equal(life(place->path), PV_OK);
+		OK(pv_store_open(cache, &store, &msg));
+		life_msg.text[0] = '\0';
+		countdown = n;
+		err = pv_store_evict(store, 0, &life_msg);
+		fired = countdown < 0;
+		countdown = -1;
+		pv_store_close(store);
+		if (err != PV_OK) {
+			assert_non_null(strstr(life_msg.text, cache));
+			failures++;
+		}
+		check_all(place, true);
+		OK(pv_store_open(cache, &store, &msg));
+		OK(pv_store_evict(store, 0, &msg));
+		pv_store_close(store);
+		assert_int_equal(place_count(cache, KEY), 0);
+	}
+	guest_stop(&guest);
+	assert_int_equal(err, PV_OK);
+	print_message("%d calls failed and were told\n", failures);
+	assert_true(failures > 0);
+}
+
 static void test_io__error(void **state)
 {
 	sweep(*state, EIO, PV_ERR_IO, false);
@@ -329,6 +365,11 @@ static void test_io__full_disk(void **state)
 	sweep(*state, ENOSPC, PV_ERR_NOSPACE, true);
 }
 
+static void test_io__error_of_evict(void **state)
+{
+	sweep_evict(*state, EIO);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
 int main(void)
@@ -337,6 +378,7 @@ int main(void)
 		CASE(test_io__error),
 		CASE(test_io__error_over_an_older_entry),
 		CASE(test_io__full_disk),
+		CASE(test_io__error_of_evict),
 	};
 
 	/* A thousand lives of ten syncs each. */
