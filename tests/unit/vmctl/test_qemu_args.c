@@ -286,14 +286,10 @@ static void test_version__is_remembered(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_args__golden),
-		cmocka_unit_test(test_args__variants),
-		cmocka_unit_test(test_args__disks),
-		cmocka_unit_test(test_args__from_a_snapshot),
-		cmocka_unit_test(test_args__commas),
-		cmocka_unit_test(test_args__nics),
-		cmocka_unit_test(test_version__of_programs),
-		cmocka_unit_test(test_version__is_remembered),
+		cmocka_unit_test(test_args__golden),         cmocka_unit_test(test_args__variants),
+		cmocka_unit_test(test_args__disks),          cmocka_unit_test(test_args__from_a_snapshot),
+		cmocka_unit_test(test_args__commas),         cmocka_unit_test(test_args__nics),
+		cmocka_unit_test(test_version__of_programs), cmocka_unit_test(test_version__is_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
