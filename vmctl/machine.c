@@ -326,10 +326,9 @@ static void on_qmp_event(void *arg, const char *name, struct json_object *data)
 		ask_status(machine);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		begin_panic(machine);
-	else if (strcmp(name, "DEVICE_DELETED") == 0) {
+	else if (strcmp(name, "DEVICE_DELETED") == 0)
 		pv_machine_device_deleted(machine, text_of(data, "device"));
-		pv_machine_disk_deleted(machine, text_of(data, "device"));
-	} else if (strcmp(name, "MIGRATION") == 0)
+	else if (strcmp(name, "MIGRATION") == 0)
 		pv_machine_load_on_migration(machine, text_of(data, "status"));
 	pv_machine_leave(machine);
 }

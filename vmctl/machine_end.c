@@ -35,9 +35,7 @@ void pv_machine_silence(struct pv_machine *machine)
 	machine->watch = NULL;
 	pv_qmp_destroy(machine->qmp);
 	machine->qmp = NULL;
-	/* Behind the replies that QMP still gave them. */
-	pv_machine_drop_nic_ops(machine);
-	pv_machine_drop_disk_ops(machine);
+	pv_machine_drop_plugs(machine); /* behind the replies that QMP still gave them */
 }
 
 void pv_machine_fail(struct pv_machine *machine, enum pv_err err, bool kvm_failure, const char *fmt, ...)

@@ -113,8 +113,7 @@ struct pv_machine {
 	struct event *end_at_most;
 
 	TAILQ_HEAD(, pv_machine_op) ops;
-	LIST_HEAD(, pv_nic_op) nic_ops;
-	LIST_HEAD(, pv_disk_op) disk_ops;
+	LIST_HEAD(, pv_plug) plugs;
 	struct pv_machine_op *attach_op; /* one of `ops`, while what is attached to is looked at; or NULL */
 	struct pv_machine_op *reset_op;  /* one of `ops`, which waits for `ready`; or NULL */
 	bool spare;                      /* waits for the state of a snapshot, and for an owner */
@@ -140,14 +139,30 @@ extern const struct pv_agent_handler pv_machine_agent_handler;
 struct pv_machine_op *pv_machine_op_new(struct pv_machine *machine, pv_machine_cb *cb, void *arg);
 void pv_machine_op_finish(struct pv_machine_op *op, enum pv_err err, const struct pv_errmsg *msg);
 
-/* machine_nic.c */
-struct pv_nic_op;
-void pv_machine_drop_nic_ops(struct pv_machine *machine);
+/* machine_plug.c: a call of the owner that waits while QEMU plugs, unplugs or changes a device. The first member of an object from malloc(), which goes with it. A
+ * QMP reply that comes with PV_ERR_LOST leaves it alone: the machine ends then, and drops it. */
+struct pv_plug {
+	struct pv_machine *machine;
+	char *id; /* of the device */
+	pv_machine_cb *cb;
+	void *arg;
+	void (*gone)(
+	    struct pv_plug *plug); /* of one that unplugs, until it is called: QEMU has no such device any more */
+	struct event *late;
+	LIST_ENTRY(pv_plug) link;
+};
+void pv_plug_begin(struct pv_plug *plug, struct pv_machine *machine, const char *id, pv_machine_cb *cb, void *arg);
+/* The owner is called, and may destroy the machine. */
+void pv_plug_finish(struct pv_plug *plug, enum pv_err err, const struct pv_errmsg *msg);
+/* QEMU refuses since something of that id is there already: plugged by a runner that has died before it could note that. */
+bool pv_plug_is_there(enum pv_err err, const struct pv_errmsg *msg);
+/* device_del was answered, so that no reply to it is to come: DEVICE_DELETED has come, or must within that time. */
+void pv_plug_await_gone(struct pv_plug *plug, uint64_t ms);
+void pv_plug_gone(struct pv_plug *plug);
+void pv_plug_add_text(struct json_object *object, const char *key, const char *value);
 void pv_machine_device_deleted(struct pv_machine *machine, const char *id);
-/* machine_disk.c */
-struct pv_disk_op;
-void pv_machine_drop_disk_ops(struct pv_machine *machine);
-void pv_machine_disk_deleted(struct pv_machine *machine, const char *id);
+/* Nobody is called. */
+void pv_machine_drop_plugs(struct pv_machine *machine);
 /* Refuses the owner's call, from the loop: "VM <name> <why>". */
 void pv_machine_op_refuse(struct pv_machine_op *op, enum pv_err err, const char *why);
 /* Calls that waited are carried out. */

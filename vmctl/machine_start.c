@@ -228,8 +228,7 @@ struct pv_machine *pv_machine_new(struct event_base *base, const struct pv_machi
 	machine->boot_deadline_ms = boot_deadline_ms;
 	machine->phase = PV_MACHINE_STARTING;
 	TAILQ_INIT(&machine->ops);
-	LIST_INIT(&machine->nic_ops);
-	LIST_INIT(&machine->disk_ops);
+	LIST_INIT(&machine->plugs);
 	return machine;
 }
 

@@ -66,11 +66,36 @@ static unsigned count_bits(uint32_t bits)
 	return (unsigned)__builtin_popcount(bits);
 }
 
+/* ---- lists ---- */
+
+static bool stands_before(Pv__Disk *const *list, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (list[i]->id != NULL && strcmp(list[i]->id, list[index]->id) == 0)
+			return true;
+	return false;
+}
+
+/* Device numbers that are taken, and the last file, of the disks that came before in a list of new ones. */
+struct numbers {
+	uint32_t pcis, file;
+};
+
+static enum pv_err take_numbers(struct numbers *taken, const Pv__Disk *disk, struct pv_errmsg *msg)
+{
+	if ((taken->pcis & BIT(disk->pci)) != 0 || (disk->file != 0 && disk->file <= taken->file) || disk->this_boot ||
+	    disk->attach_call != 0 || disk->detach_call != 0)
+		return pv_err_set(msg, PV_ERR_INVAL, "the disk \"%s\" has a number of another", disk->id);
+	taken->pcis |= BIT(disk->pci);
+	taken->file = disk->file != 0 ? disk->file : taken->file;
+	return PV_OK;
+}
+
 /* ---- declared with a VM ---- */
 
 enum pv_err pv_disks_check_declared(const Pv__VmSpec *spec, struct pv_errmsg *msg)
 {
-	uint32_t taken = 0, last_file = 0;
+	struct numbers taken = { .pcis = 0 };
 
 	if (spec->n_saved_disks > 0)
 		return pv_err_set(msg, PV_ERR_INVAL, "only a restore has disks out of a snapshot");
@@ -80,18 +105,14 @@ enum pv_err pv_disks_check_declared(const Pv__VmSpec *spec, struct pv_errmsg *ms
 		const Pv__Disk *disk = spec->disks[i];
 		enum pv_err err = check_disk(disk, msg);
 
-		for (size_t j = 0; err == PV_OK && j < i; j++)
-			if (strcmp(spec->disks[j]->id, disk->id) == 0)
-				err = pv_err_set(msg, PV_ERR_EXISTS, "the disk \"%s\" stands twice in the list",
-				                 disk->id);
-		if (err == PV_OK &&
-		    ((taken & BIT(disk->pci)) != 0 || (disk->file != 0 && disk->file <= last_file) || disk->this_boot ||
-		     disk->attached || disk->attach_call != 0 || disk->detach_call != 0))
-			err = pv_err_set(msg, PV_ERR_INVAL, "the disk \"%s\" has a number of another", disk->id);
+		if (err == PV_OK && stands_before(spec->disks, i))
+			err = pv_err_set(msg, PV_ERR_EXISTS, "the disk \"%s\" stands twice in the list", disk->id);
+		if (err == PV_OK && disk->attached)
+			err = pv_err_set(msg, PV_ERR_INVAL, "the disk \"%s\" of a declaration is attached", disk->id);
+		if (err == PV_OK)
+			err = take_numbers(&taken, disk, msg);
 		if (err != PV_OK)
 			return err;
-		taken |= BIT(disk->pci);
-		last_file = disk->file != 0 ? disk->file : last_file;
 	}
 	return PV_OK;
 }
@@ -125,9 +146,8 @@ static enum pv_err check_of_boot(const struct pv_vm *vm, const Pv__VmSpec *spec,
 	const Pv__Disk *disk = spec->disks[index], *own = find_own(vm, disk->id != NULL ? disk->id : "");
 	enum pv_err err;
 
-	for (size_t i = 0; i < index; i++)
-		if (disk->id != NULL && strcmp(spec->disks[i]->id, disk->id) == 0)
-			return pv_err_set(msg, PV_ERR_EXISTS, "the disk \"%s\" stands twice in the list", disk->id);
+	if (disk->id != NULL && stands_before(spec->disks, index))
+		return pv_err_set(msg, PV_ERR_EXISTS, "the disk \"%s\" stands twice in the list", disk->id);
 	if (!disk->this_boot)
 		return own != NULL && is_same(own, disk) && own->attach_call == 0
 		           ? PV_OK
@@ -169,7 +189,8 @@ static enum pv_err check_boot(const struct pv_state *state, const struct pv_vm *
 static enum pv_err check_restore(const struct pv_state *state, const struct pv_vm *vm, const Pv__VmSpec *spec,
                                  struct pv_errmsg *msg)
 {
-	uint32_t nics = pv_bridge_pcis(state, vm), taken = 0, last_file = vm->next_disk_file - 1;
+	struct numbers taken = { .file = vm->next_disk_file - 1 };
+	uint32_t nics = pv_bridge_pcis(state, vm);
 
 	if (spec->n_disks > 0)
 		return pv_err_set(msg, PV_ERR_INVAL, "a restore has the disks of its snapshot alone");
@@ -177,22 +198,18 @@ static enum pv_err check_restore(const struct pv_state *state, const struct pv_v
 		const Pv__Disk *disk = spec->saved_disks[i];
 		enum pv_err err = check_disk(disk, msg);
 
-		for (size_t j = 0; err == PV_OK && j < i; j++)
-			if (strcmp(spec->saved_disks[j]->id, disk->id) == 0)
-				err = pv_err_set(msg, PV_ERR_EXISTS, "the snapshot has two disks \"%s\"", disk->id);
+		if (err == PV_OK && stands_before(spec->saved_disks, i))
+			err = pv_err_set(msg, PV_ERR_EXISTS, "the snapshot has two disks \"%s\"", disk->id);
 		if (err == PV_OK && (nics & BIT(disk->pci)) != 0)
 			err = pv_err_set(
 			    msg, PV_ERR_STATE,
 			    "the disk \"%s\" of the snapshot sits at the device number 0x%x, where the VM \"%s\" "
 			    "has a NIC now: detach that from its bridge first",
 			    disk->id, disk->pci, vm->res.name);
-		if (err == PV_OK && ((taken & BIT(disk->pci)) != 0 || (disk->file != 0 && disk->file <= last_file) ||
-		                     disk->this_boot || disk->attach_call != 0 || disk->detach_call != 0))
-			err = pv_err_set(msg, PV_ERR_INVAL, "the disk \"%s\" has a number of another", disk->id);
+		if (err == PV_OK)
+			err = take_numbers(&taken, disk, msg);
 		if (err != PV_OK)
 			return err;
-		taken |= BIT(disk->pci);
-		last_file = disk->file != 0 ? disk->file : last_file;
 	}
 	return PV_OK;
 }

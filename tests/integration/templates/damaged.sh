@@ -51,6 +51,10 @@ spoilt "something else"
 rm -f "$store"/*.inputs.json
 spoilt "no inputs"
 
+# It is known of another snapshot.
+sed -i 's/"saved_ns": [0-9]*/"saved_ns": 1/' "$store"/*.inputs.json
+spoilt "inputs of another"
+
 # A guest that never answers: its memory is zeros, but for what the store checks. The copy that guests map is there while one does.
 cat >copy.test.lua <<LUA
 test("copies", function(t)
