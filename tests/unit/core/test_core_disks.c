@@ -261,6 +261,48 @@ static void test_disks__out_of_a_snapshot(void **ctx)
 	pv_state_destroy(state);
 }
 
+static void refuse_record(struct pv_state *state, const Pv__Event *event, const char *words)
+{
+	struct pv_errmsg msg = { 0 };
+
+	assert_int_not_equal(pv_state_apply(state, event, &msg), PV_OK);
+	assert_non_null(strstr(msg.text, words));
+	pv_state_check(state);
+}
+
+/* A record in which two new disks have the same device number or file. */
+static void test_disks__numbers_of_a_record(void **ctx)
+{
+	struct pv_state *state = started_state();
+	Pv__Disk a = disk_of("a", BACKING(SCRATCH)), b = disk_of("b", BACKING(SCRATCH)), *disks[] = { &a, &b };
+	Pv__Disk one = disk_of("one", BACKING(SAVED)), two = disk_of("two", BACKING(SAVED)), *saved[] = { &one, &two };
+	Pv__Event *event = ev_declared("web", disks, 2);
+	struct pv_errmsg msg = { 0 };
+	Pv__Disk *second;
+
+	(void)ctx;
+	assert_int_equal(pv_decide(state, event, &msg), PV_OK);
+	second = event->vm_declared->spec->disks[1];
+	second->pci--;
+	refuse_record(state, event, "the disk \"b\" has a number of another");
+	second->pci++;
+	second->file--;
+	refuse_record(state, event, "the disk \"b\" has a number of another");
+	second->file++;
+	second->has_attached = second->attached = 1;
+	refuse_record(state, event, "\"b\" of a declaration is attached");
+	pv__event__free_unpacked(event, NULL);
+
+	accept(state, ev_declared("web", disks, 2));
+	one.has_pci = two.has_pci = 1;
+	one.pci = two.pci = 0x9;
+	refuse(state, ev_restore(1, saved, 2), PV_ERR_INVAL, "the disk \"two\" has a number of another");
+	two.pci = 0xa;
+	two.id = one.id;
+	refuse(state, ev_restore(1, saved, 2), PV_ERR_EXISTS, "two disks \"one\"");
+	pv_state_destroy(state);
+}
+
 static Pv__Event *ev_nic(uint32_t bridge, const char *name, uint32_t pci)
 {
 	Pv__Event event = PV__EVENT__INIT;
@@ -332,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_disks__of_one_boot),
 		cmocka_unit_test(test_disks__attached_and_detached),
 		cmocka_unit_test(test_disks__out_of_a_snapshot),
+		cmocka_unit_test(test_disks__numbers_of_a_record),
 		cmocka_unit_test(test_disks__and_nics),
 		cmocka_unit_test(test_disks__of_a_vm_that_is_lost),
 	};
